@@ -1,0 +1,52 @@
+"""The digital patient: tissues and labelled bones on one grid, before any image is made of them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import IntEnum
+
+import numpy as np
+
+from SpineSegLib.image import Geometry, Segmentation
+
+
+class Tissue(IntEnum):
+    """What a voxel is made of."""
+
+    AIR = 0
+    LUNG = 1
+    FAT = 2
+    SKIN = 3
+    MUSCLE = 4
+    ORGAN = 5
+    CSF = 6
+    CORD = 7
+    DISC = 8
+    CARTILAGE = 9
+    TRABECULAR = 10
+    CORTICAL = 11
+    TOOTH = 12
+    METAL = 13
+    BED = 14
+
+
+@dataclass(frozen=True, eq=False)
+class Body:
+    """A voxelised patient.
+
+    Parameters
+    ----------
+    tissue : uint8 k, j, i array of `Tissue` values
+    density : float16 k, j, i array, multiplies the tissue's nominal density (1 = nominal): bone mineral, texture
+    truth : the labelled structures on the same grid (whole vertebrae, bodies, spinous processes, discs, …, in layers)
+    geometry : the grid (RAS, millimetres)
+    measurements : exact corners, endplates, centroids, angles, slips and heights: what goes into the truth JSON
+    parameters : everything that made this body, and the seed
+    """
+
+    tissue: np.ndarray
+    density: np.ndarray
+    truth: Segmentation
+    geometry: Geometry
+    measurements: dict
+    parameters: dict
