@@ -40,7 +40,11 @@ class Body:
     density : float16 k, j, i array, multiplies the tissue's nominal density (1 = nominal): bone mineral, texture
     truth : the labelled structures on the same grid (whole vertebrae, bodies, spinous processes, discs, …, in layers)
     geometry : the grid (RAS, millimetres)
-    measurements : exact corners, endplates, centroids, angles, slips and heights: what goes into the truth JSON
+    measurements : exact corners, endplates, centroids, angles, slips and heights: what goes into the truth JSON.
+        ``measurements["points"][level][name] = [x, y, z]`` (RAS, millimetres) holds the measurement points of each
+        vertebra: ``SA SP IA IP`` (superior/inferior, anterior/posterior corners), ``SL SR IL IR`` (left and right),
+        ``centroid`` (of the body), ``spinous tip``, and others; radiographs project all of them. Everything else
+        (``angles``, ``heights``, ``slips`` …) is copied as it is: numbers in millimetres and degrees.
     parameters : everything that made this body, and the seed
     """
 
