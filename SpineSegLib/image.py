@@ -10,6 +10,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from functools import cached_property
+from itertools import permutations
 
 import numpy as np
 
@@ -125,6 +126,15 @@ class Geometry:
         """Return this grid after a linear transform of the world."""
         return replace(self, ijk_to_ras=np.asarray(ras_to_ras, dtype=float) @ self.ijk_to_ras)
 
+    def with_step(self, step: float) -> Geometry:
+        """Return an isotropic grid with this step (mm) and these axes over the same box, voxel edges included."""
+        shape = tuple(max(1, round(n * size / step)) for n, size in zip(self.shape, self.step, strict=True))
+        matrix = np.array(self.ijk_to_ras)
+        matrix[:3, :3] *= step / self.step[::-1]
+        first = np.array([(step / size - 1) / 2 for size in self.step])
+        matrix[:3, 3] = self.to_world(first)
+        return replace(self, shape=shape, ijk_to_ras=matrix)
+
     def cropped(self, start: Iterable[int], stop: Iterable[int]) -> Geometry:
         """Return the part from voxel `start` to before `stop` (k, j, i), at the same place in the world."""
         start, stop = np.array(list(start)), np.array(list(stop))
@@ -136,6 +146,55 @@ class Geometry:
         """Return the 4x4 matrix from this grid's k, j, i indices to the other's."""
         flip = np.eye(4)[[2, 1, 0, 3]]
         return flip @ np.linalg.inv(other.ijk_to_ras) @ self.ijk_to_ras @ flip
+
+
+@dataclass(frozen=True)
+class Reorientation:
+    """Turns arrays of a grid so that k, j and i run as nearly as can be to the head, the back and the left.
+
+    Axes are only swapped and flipped, nothing is interpolated; `undo` is exact.
+
+    Parameters
+    ----------
+    axes : the grid's axis that becomes the new k, j and i
+    flips : whether each new axis runs against the old one
+    """
+
+    axes: tuple[int, int, int]
+    flips: tuple[bool, bool, bool]
+
+    @classmethod
+    def of(cls, geometry: Geometry) -> Reorientation:
+        """Return the reorientation of a grid: of all ways to match axes, the one with the largest sum of cosines."""
+        directions = geometry.ijk_to_ras[:3, :3] / np.linalg.norm(geometry.ijk_to_ras[:3, :3], axis=0)
+        # Rows: head, back, left; columns: array axes k, j, i.
+        cosines = np.diag([1.0, -1.0, -1.0]) @ directions[::-1, ::-1]
+        axes = max(permutations(range(3)), key=lambda axes: sum(abs(cosines[n, axes[n]]) for n in range(3)))
+        return cls(axes, tuple(bool(cosines[n, axes[n]] < 0) for n in range(3)))
+
+    def apply(self, array: np.ndarray) -> np.ndarray:
+        """Return a view of a k, j, i array turned to head, back, left."""
+        return np.transpose(array, self.axes)[self._steps]
+
+    def undo(self, array: np.ndarray) -> np.ndarray:
+        """Return a view of a turned array in the grid's own order."""
+        return np.transpose(array[self._steps], np.argsort(self.axes))
+
+    def geometry(self, geometry: Geometry) -> Geometry:
+        """Return the turned grid; its voxels lie where they were."""
+        matrix = np.eye(4)
+        matrix[:3, :3] = geometry.ijk_to_ras[:3, :3][:, [2 - axis for axis in self.axes]][:, ::-1]
+        start = np.zeros(3)
+        for new, axis in enumerate(self.axes):
+            if self.flips[new]:
+                matrix[:3, 2 - new] *= -1
+                start[axis] = geometry.shape[axis] - 1
+        matrix[:3, 3] = geometry.to_world(start)
+        return replace(geometry, shape=tuple(geometry.shape[axis] for axis in self.axes), ijk_to_ras=matrix)
+
+    @property
+    def _steps(self) -> tuple[slice, ...]:
+        return tuple(slice(None, None, -1 if flip else 1) for flip in self.flips)
 
 
 def _corners(shape: tuple[int, int, int]) -> np.ndarray:

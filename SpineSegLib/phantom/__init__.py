@@ -1,0 +1,1 @@
+"""The digital spine: images with exact truth."""
