@@ -10,6 +10,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
+PLANES = {"axial": (0, 1, 2), "sagittal": (2, 0, 1), "coronal": (1, 0, 2)}
+"""Plane -> array axes (of head, back, left) that become slice, row and column; rows of the upright planes run down."""
+
 
 def scale_intensity(array: np.ndarray, how: Mapping[str, object]) -> np.ndarray:
     """Return float32 values in 0…1.
@@ -67,10 +70,14 @@ class Letterbox:
         """Rows and columns of the square that the picture fills."""
         return tuple(max(1, min(self.size, round(n * s))) for n, s in zip(self.shape, self.scale, strict=True))
 
-    def apply(self, picture: np.ndarray, *, labels: bool = False) -> np.ndarray:
-        """Return the square: area-averaged and linear for pictures, nearest neighbour for labels; padded with 0."""
-        out = np.zeros((self.size, self.size), picture.dtype if labels else np.float32)
-        out[: self.used[0], : self.used[1]] = _resize(picture, self.used, labels=labels)
+    def shrink(self, picture: np.ndarray, *, labels: bool = False) -> np.ndarray:
+        """Return the picture at its size in the square: antialiased and linear, or nearest neighbour for labels."""
+        return _resize(picture, self.used, labels=labels)
+
+    def pad(self, picture: np.ndarray) -> np.ndarray:
+        """Return the square, 0 where the shrunk picture does not reach."""
+        out = np.zeros((self.size, self.size), picture.dtype)
+        out[: self.used[0], : self.used[1]] = picture
         return out
 
     def undo(self, square: np.ndarray) -> np.ndarray:

@@ -13,7 +13,7 @@ import torch
 from torch.nn import functional
 
 from SpineSegLib.image import Image, Reorientation, Segmentation, resample
-from SpineSegLib.models.preprocess import Letterbox, scale_intensity
+from SpineSegLib.models.preprocess import PLANES, Letterbox, scale_intensity
 from SpineSegLib.phantom.projector import View, attenuation, film, line_integrals
 from SpineSegLib.training.randomise import randomise_ct, smooth_field
 
@@ -76,10 +76,6 @@ class _RandomisedCt(torch.utils.data.Dataset):
 
     def _random(self, index: int) -> np.random.Generator:
         return np.random.default_rng([self.seed, self.epoch, 1_000_000 + index])
-
-
-PLANES = {"axial": (0, 1, 2), "sagittal": (2, 0, 1), "coronal": (1, 0, 2)}
-"""Plane -> array axes (of head, back, left) that become slice, row and column."""
 
 
 class SliceSource(_RandomisedCt):
@@ -212,9 +208,10 @@ class FilmSource(_RandomisedCt):
         picture, mask = picture[top:bottom, left:right], mask[top:bottom, left:right]
         if random.random() < 0.2:
             picture = np.exp(-picture) * -1  # a film whose response is not logarithmic
-        picture = scale_intensity(np.ascontiguousarray(picture), self.input["intensity"]) ** random.uniform(0.7, 1.4)
         box = Letterbox(picture.shape, self.size)
-        square = box.apply(picture)
-        square_mask = box.apply(np.ascontiguousarray(mask), labels=True).astype(np.float32)
+        picture = box.shrink(np.ascontiguousarray(picture))
+        picture = scale_intensity(picture, self.input["intensity"]) ** random.uniform(0.7, 1.4)
+        square = box.pad(picture.astype(np.float32))
+        square_mask = box.pad(box.shrink(np.ascontiguousarray(mask), labels=True)).astype(np.float32)
         channels = int(self.input["channels"])
         return torch.from_numpy(np.repeat(square[None], channels, 0)), torch.from_numpy(square_mask)[None]
