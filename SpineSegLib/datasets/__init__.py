@@ -1,0 +1,1 @@
+"""Readers of labelled images, one file a layout on disk."""

@@ -1,0 +1,70 @@
+"""Labelled CT in TotalSegmentator's layout: an image beside a folder of one mask a structure.
+
+On disk (Wasserthal et al., Radiology AI 2023)::
+
+    case/ct.nii.gz                        or <anything>_ct.nii.gz
+    case/segmentations/vertebrae_L1.nii.gz, sacrum.nii.gz, …
+
+A data folder is one case or holds cases as sub-folders.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+
+from SpineSegLib.anatomy import structure_named
+from SpineSegLib.errors import problem
+from SpineSegLib.image import Image, Segmentation
+from SpineSegLib.io import read_image
+
+
+def read_cases(folder: str | Path) -> Iterator[tuple[str, Image, Segmentation]]:
+    """Yield the name, the image and the labels of every case, in order of name.
+
+    Masks whose names mean no structure of the spine are skipped; voxels in several masks belong to the last by name.
+
+    Raises
+    ------
+    InputError : no such folder, no case in it, several images in a case, or a mask on another grid
+    """
+    folder = Path(folder)
+    if not folder.is_dir():
+        raise problem(folder, "no such folder", "a folder of labelled CT", "Name one with --data")
+    cases = [p.parent for p in sorted([*folder.glob("segmentations"), *folder.glob("*/segmentations")]) if p.is_dir()]
+    if not cases:
+        layout = "cases with an image and a folder 'segmentations' (TotalSegmentator's layout)"
+        raise problem(folder, "no labelled CT", layout, "Check --data")
+    for case in cases:
+        yield case.name, *_read_case(case)
+
+
+def _read_case(case: Path) -> tuple[Image, Segmentation]:
+    images = sorted({*case.glob("ct.nii.gz"), *case.glob("*_ct.nii.gz")})
+    if len(images) != 1:
+        found = ", ".join(path.name for path in images) or "no image"
+        raise problem(case, found, "one image named ct.nii.gz or *_ct.nii.gz", "Keep one image in each case")
+    image = read_image(images[0], modality="CT")
+    labels = np.zeros(image.geometry.shape, np.uint8)
+    structures = {}
+    for path in sorted((case / "segmentations").glob("*.nii.gz")):
+        structure = structure_named(path.name.removesuffix(".nii.gz"))
+        if structure.kind == "other":
+            continue
+        mask = read_image(path)
+        if not mask.geometry.same_as(image.geometry):
+            found = f"a mask of {mask.geometry.shape} voxels (k, j, i)"
+            raise problem(path, found, f"the grid of its image, {image.geometry.shape}", "Resample or replace the mask")
+        label = len(structures) + 1
+        labels[mask.array > 0] = label
+        structures[label] = structure
+    if not labels.any():
+        raise problem(
+            case / "segmentations", "no voxel of any vertebra", "masks such as vertebrae_L1.nii.gz", "Check it"
+        )
+    return image, Segmentation.from_labels(labels, structures, image.geometry)
+
+
+READERS = {"ct-folder": read_cases}

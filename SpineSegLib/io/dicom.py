@@ -1,0 +1,199 @@
+"""DICOM in: find the files, choose the one image among them, hand it to the reader for slices or for films."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Iterable
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from SpineSegLib.errors import InputError, problem
+from SpineSegLib.image import Image
+from SpineSegLib.progress import Progress, silent
+
+if TYPE_CHECKING:
+    from pydicom import Dataset
+
+FILM_MODALITIES = ("CR", "DX", "RG", "RF", "XA", "PX", "IO", "MG")
+_NO_IMAGE = {
+    "SR": "a structured report",
+    "RTSTRUCT": "a set of contours (RTSTRUCT)",
+    "RTPLAN": "a treatment plan",
+    "RTDOSE": "a dose distribution",
+    "PR": "a presentation state",
+    "KO": "a key object note",
+    "REG": "a registration",
+    "SEG": "a segmentation (DICOM SEG)",
+    "DOC": "a document",
+    "ECG": "an electrocardiogram",
+}
+_MAX_FILES = 100_000
+
+
+def read_dicom(path: Path, *, modality: str | None = None, report: Progress = silent) -> Image:
+    """Read the one image in a folder, or the image that a file belongs to.
+
+    Parameters
+    ----------
+    path : a folder, searched with its sub-folders, or one file; the other slices of its series are found beside it
+    modality : overrides what the files say
+
+    Raises
+    ------
+    InputError : no image or more than one is there, or it is incomplete
+    """
+    from SpineSegLib.io.dicom_film import read_film
+    from SpineSegLib.io.dicom_series import read_slices
+
+    if path.is_dir():
+        chosen = _only_series(path, _headers(_files_in(path), report))
+    else:
+        first = _header(path)
+        if first is None:
+            raise problem(path, "this is not DICOM", "a DICOM file", "Check the file, or export the image again")
+        _check_is_image(path, first)
+        if is_film(first) or ("NumberOfFrames" in first and int(first.NumberOfFrames or 1) > 1):
+            chosen = [(path, first)]
+        else:
+            beside = _headers((p for p in sorted(path.parent.iterdir()) if p.is_file()), report)
+            uid = first.get("SeriesInstanceUID")
+            chosen = [(p, header) for p, header in beside if header.get("SeriesInstanceUID") == uid]
+    if is_film(chosen[0][1]):
+        if len(chosen) > 1:
+            names = ", ".join(f"{p.name} ({_columns_rows(header)})" for p, header in chosen[:8])
+            raise problem(path, f"it has {len(chosen)} radiographs: {names}", "one", "Give one of these files")
+        return read_film(chosen[0][0], modality)
+    return read_slices(path, [p for p, _ in chosen], modality, report)
+
+
+def is_film(header: Dataset) -> bool:
+    """Tell whether a header is that of a projection radiograph, not of a slice in the patient."""
+    modality = header.get("Modality", "")
+    return modality in FILM_MODALITIES or (
+        modality not in ("CT", "MR", "PT") and "ImagePositionPatient" not in header and not _enhanced(header)
+    )
+
+
+def _enhanced(header: Dataset) -> bool:
+    return "PerFrameFunctionalGroupsSequence" in header
+
+
+def _files_in(folder: Path) -> list[Path]:
+    files = []
+    for path in folder.rglob("*"):
+        hidden = any(part.startswith(".") for part in path.relative_to(folder).parts)
+        if not hidden and path.name.upper() != "DICOMDIR" and path.is_file():
+            files.append(path)
+        if len(files) > _MAX_FILES:
+            raise problem(folder, f"it has more than {_MAX_FILES} files", "one study", "Give the folder of one series")
+    if not files:
+        raise problem(folder, "the folder is empty", "the DICOM files of one series", "Check the folder")
+    return sorted(files)
+
+
+def _header(path: Path) -> Dataset | None:
+    """Read what is needed to choose among files, or return None for a file that is no DICOM."""
+    import pydicom
+    from pydicom.errors import InvalidDicomError
+
+    wanted = [
+        *("SOPClassUID", "SOPInstanceUID", "SeriesInstanceUID", "SeriesNumber", "SeriesDescription", "Modality"),
+        *("Rows", "Columns", "NumberOfFrames", "ImageType", "ImagePositionPatient", "PerFrameFunctionalGroupsSequence"),
+    ]
+    try:
+        with path.open("rb") as file:
+            preamble = file.read(132)[128:] == b"DICM"
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            # Files from before DICOM part 10 have no preamble; they are told by their suffix and a plausible header.
+            header = pydicom.dcmread(path, stop_before_pixels=True, specific_tags=wanted, force=not preamble)
+        return header if preamble or ("SOPClassUID" in header and "Modality" in header) else None
+    except (InvalidDicomError, OSError, ValueError, KeyError, EOFError, AttributeError, TypeError, NotImplementedError):
+        return None
+
+
+def _headers(files: Iterable[Path], report: Progress) -> list[tuple[Path, Dataset]]:
+    files = list(files)
+    found = []
+    for number, path in enumerate(files):
+        if number % 20 == 0:
+            report(number, 2 * len(files), "reading DICOM headers")
+        header = _header(path)
+        if header is not None:
+            found.append((path, header))
+    return found
+
+
+def _has_pixels(header: Dataset) -> bool:
+    return "Rows" in header and header.get("Modality") not in _NO_IMAGE
+
+
+def _check_is_image(path: Path, header: Dataset) -> None:
+    if not _has_pixels(header):
+        kind = _NO_IMAGE.get(
+            header.get("Modality", ""), f"DICOM without pixels ({header.get('Modality', 'no modality')})"
+        )
+        raise problem(path, f"this is {kind}", "an image", "Give the image series that it belongs to")
+
+
+def _only_series(folder: Path, headers: list[tuple[Path, Dataset]]) -> list[tuple[Path, Dataset]]:
+    """Return the files of the only image series; localizers and screenshots count when there is nothing else."""
+    if not headers:
+        raise problem(folder, "no file in it is DICOM", "the DICOM files of one series", "Check the folder")
+    images = [(path, header) for path, header in headers if _has_pixels(header)]
+    if not images:
+        _check_is_image(folder, headers[0][1])
+    series: dict[str, list[tuple[Path, Dataset]]] = {}
+    for path, header in images:
+        series.setdefault(str(header.get("SeriesInstanceUID", "")), []).append((path, header))
+    if len(series) > 1:
+        main = {uid: files for uid, files in series.items() if not _by_the_way(files[0][1])}
+        series = main or series
+    if len(series) > 1:
+        raise problem(
+            folder,
+            f"it has {len(series)} series: {'; '.join(_named(files) for files in list(series.values())[:12])}",
+            "one series",
+            "Give one file of the series that you want",
+        )
+    return next(iter(series.values()))
+
+
+def _by_the_way(header: Dataset) -> bool:
+    """Tell whether a series is a localizer or a screenshot, not the examination."""
+    kinds = [str(kind).upper() for kind in header.get("ImageType") or []]
+    return "LOCALIZER" in kinds or "SCREEN SAVE" in kinds or str(header.get("SOPClassUID", "")).startswith(_SECONDARY)
+
+
+_SECONDARY = "1.2.840.10008.5.1.4.1.1.7"
+
+
+def _named(files: list[tuple[Path, Dataset]]) -> str:
+    path, header = files[0]
+    frames = sum(int(h.get("NumberOfFrames") or 1) for _, h in files)
+    title = str(header.get("SeriesDescription") or "without description")[:60]
+    number, kind = header.get("SeriesNumber", "?"), header.get("Modality", "?")
+    return f"number {number} '{title}' ({kind}, {frames} images, {path.name})"
+
+
+def _columns_rows(header: Dataset) -> str:
+    return f"{header.get('Columns')} x {header.get('Rows')}"
+
+
+def dataset(path: Path) -> Dataset:
+    """Read a whole DICOM file.
+
+    Raises
+    ------
+    InputError : it is damaged
+    """
+    import pydicom
+
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            return pydicom.dcmread(path, force=True)
+    except (OSError, ValueError, KeyError, EOFError, AttributeError, TypeError, NotImplementedError) as error:
+        if isinstance(error, InputError):
+            raise
+        raise problem(path, "the file is damaged or cut off", "a whole DICOM file", "Export the series again") from None

@@ -1,0 +1,99 @@
+"""PNG, JPEG and TIFF radiographs, read and written with Pillow.
+
+A picture has no patient spacing: the resolution in a PNG's pHYs chunk or a TIFF's tags is that of print or screen,
+so the spacing is unknown. Its rows run down the image and are taken as they are displayed (EXIF orientation applied).
+"""
+
+from __future__ import annotations
+
+import warnings
+from pathlib import Path
+
+import numpy as np
+
+from SpineSegLib.errors import InputError, problem
+from SpineSegLib.image import Geometry, Image, SpacingSource
+
+_GREY_TOLERANCE = 24
+"""Largest difference between colour channels that JPEG compression of a grey picture makes."""
+_PIXEL_LIMIT = 1 << 28
+
+
+def picture_geometry(rows: int, columns: int) -> Geometry:
+    """Return the grid of a picture: pixels, with the world's axes as 3D Slicer gives a loaded picture."""
+    return Geometry((1, rows, columns), np.diag([-1.0, -1.0, 1.0, 1.0]), SpacingSource.UNKNOWN)
+
+
+def read_picture(path: Path, modality: str | None = None) -> Image:
+    """Read a grey picture of 8 or 16 bits, or a colour one whose channels are alike; XR unless told otherwise.
+
+    Raises
+    ------
+    InputError : it is no picture, is damaged, has colours or several pages
+    """
+    array = grey(path, pixels(path))
+    return Image(array[None], picture_geometry(*array.shape), modality or "XR")
+
+
+def pixels(path: Path, *, indices: bool = False) -> np.ndarray:
+    """Return the decoded pixels, rows by columns (by channels).
+
+    Parameters
+    ----------
+    path : the file
+    indices : give the numbers of a palette picture instead of its colours (label pictures)
+    """
+    from PIL import Image as Pillow
+    from PIL import ImageOps, UnidentifiedImageError
+
+    try:
+        with warnings.catch_warnings(), Pillow.open(path) as picture:
+            warnings.simplefilter("ignore")
+            if getattr(picture, "n_frames", 1) > 1:
+                raise problem(path, f"it has {picture.n_frames} pages", "a single picture", "Save the page you want")
+            if picture.width * picture.height > _PIXEL_LIMIT:
+                raise problem(path, f"it has {picture.width} x {picture.height} pixels", "a radiograph", "Crop it")
+            picture = ImageOps.exif_transpose(picture)
+            if picture.mode == "P" and not indices:
+                picture = picture.convert("RGB")
+            if picture.mode in ("1", "CMYK", "YCbCr", "HSV", "LAB", "PA"):
+                picture = picture.convert("L" if picture.mode == "1" else "RGB")
+            return np.asarray(picture)
+    except InputError:
+        raise
+    except UnidentifiedImageError:
+        raise problem(path, "this is not a picture", "PNG, JPEG or TIFF", "Export the image again") from None
+    except (OSError, SyntaxError, ValueError, Pillow.DecompressionBombError):
+        raise problem(path, "it is damaged or cut off", "a whole picture", "Export the image again") from None
+
+
+def grey(path: Path, array: np.ndarray) -> np.ndarray:
+    """Return the one grey channel of decoded pixels; refuse a colour photograph."""
+    if array.ndim == 2:
+        return array.astype(np.int32) if array.dtype.kind == "b" else array
+    colours = array[..., :1] if array.shape[-1] in (1, 2) else array[..., :3]
+    apart = np.ptp(colours.astype(np.int32), axis=-1)
+    if np.percentile(apart, 99) > _GREY_TOLERANCE:
+        raise problem(
+            path, "this is a colour picture", "a grey radiograph", "Export the radiograph in grey, without annotations"
+        )
+    if apart.max() == 0:
+        return np.ascontiguousarray(colours[..., 0])
+    # Green is what JPEG's brightness is mostly made of.
+    return np.rint(colours @ np.array([0.299, 0.587, 0.114])).astype(array.dtype)
+
+
+def write_picture(array: np.ndarray, path: Path) -> None:
+    """Write one slice (rows, columns) as a grey PNG of 8 or 16 bits, without loss.
+
+    Raises
+    ------
+    InputError : the values are no whole numbers from 0 to 65535
+    """
+    from PIL import Image as Pillow
+
+    whole = np.isfinite(array).all() and (array == np.rint(array)).all() and array.min() >= 0 and array.max() <= 65535
+    if not whole:
+        raise problem(path, "the values do not fit a PNG", "whole numbers from 0 to 65535", "Save it as .nrrd")
+    narrow = array.dtype == np.uint8 or (array.dtype.kind not in "ui" and array.max() < 256)
+    Pillow.fromarray(array.astype(np.uint8 if narrow else np.uint16)).save(path, format="PNG")

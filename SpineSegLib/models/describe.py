@@ -1,0 +1,48 @@
+"""What ``models --json`` says of a card, with counts that are measured on the network itself."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from SpineSegLib.models.cards import Card
+from SpineSegLib.models.weights import weights_state
+
+
+def count(model: Card) -> tuple[int, int]:
+    """Return parameters and multiply-adds at the card's input size, counted on a network without memory (meta device).
+
+    A multiply-add is one multiplication with its addition in a convolution or matrix product: half of the floating
+    point operations that PyTorch's counter reports.
+    """
+    import torch
+    from torch.utils.flop_counter import FlopCounterMode
+
+    from SpineSegLib.networks import build
+
+    with torch.device("meta"):
+        network = build(model.network["name"], model.network["arguments"]).eval()
+        picture = torch.empty(1, int(model.input["channels"]), *map(int, model.input["size"]))
+    parameters = sum(parameter.numel() for parameter in network.parameters())
+    with FlopCounterMode(display=False) as counter, torch.no_grad():
+        network(picture)
+    return parameters, counter.get_total_flops() // 2
+
+
+def describe(model: Card) -> Mapping[str, object]:
+    """Return a card as plain data: one object of ``models --json``."""
+    parameters, multiply_adds = count(model)
+    return {
+        "name": model.name,
+        "title": model.title,
+        "paper": model.paper,
+        "modality": list(model.modality),
+        "dimension": model.dimension,
+        "view": list(model.view),
+        "structures": [structure.name for structure in model.structures],
+        "input_size": list(model.input["size"]),
+        "parameters": parameters,
+        "multiply_adds": multiply_adds,
+        "weights": weights_state(model),
+        "licence": model.weights.licence,
+        "scores": [dict(score) for score in model.weights.scores],
+    }

@@ -1,0 +1,151 @@
+"""Compare the speed of the surface distances with MONAI's three calls, in one run (ratios count, seconds do not).
+
+Run with ``python3 Testing/run.py python Testing/benchmarks/metrics.py [--json]``. Times are medians of interleaved
+runs; before timing, all three numbers are checked against MONAI's.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import statistics
+import sys
+import time
+import warnings
+from pathlib import Path
+
+import numpy as np
+
+sys.path.insert(0, str(Path(__file__).parents[2]))
+
+from SpineSegLib.evaluation.metrics import confusion, surface_distances
+from SpineSegLib.image import Geometry
+
+
+def radiograph_labels(shift: int = 0, *, outlier: bool = False) -> np.ndarray:
+    """Return 7 rounded, wavy boxes (uint8, 1 x 3000 x 2500) like vertebrae on a radiograph, moved by `shift` pixels."""
+    y, x = np.mgrid[:3000, :2500]
+    wobble = (8 * np.sin(x / 37) + 6 * np.cos(y / 53)) * (1 if shift else 0.3)
+    labels = np.zeros((1, 3000, 2500), np.uint8)
+    for n in range(7):
+        top, left = 250 + n * 400 + shift, 1250 + int(80 * np.sin(n)) + shift
+        labels[0][(np.abs(y - top + wobble) / 150) ** 4 + (np.abs(x - left + wobble) / 220) ** 4 < 1] = n + 1
+    if outlier:
+        labels[0, 2900:2904, 2400:2404] = 1
+    return labels
+
+
+def volume_labels(shift: float = 0) -> np.ndarray:
+    """Return 25 wavy ellipsoids (uint8, 400 x 512 x 512) like vertebrae in a CT, moved by `shift` voxels."""
+    labels = np.zeros((400, 512, 512), np.uint8)
+    z, y, x = np.ogrid[:400, :512, :512]
+    for n in range(25):
+        middle = 10 + n * 15.4 + shift / 2
+        part = slice(max(0, int(middle - 10)), int(middle + 11))
+        wave = 24 + 2 * np.sin(x / 9) * bool(shift)
+        inside = ((z[part] - middle) / 7) ** 2 + ((y - 256 - 30 * np.sin(n / 4) - shift) / wave) ** 2
+        labels[part][inside + ((x - 256 - shift) / 35) ** 2 < 1] = n + 1
+    return labels
+
+
+def monai_three_calls(prediction: np.ndarray, truth: np.ndarray, spacing: tuple[float, ...]) -> list[float]:
+    """Return Hausdorff, HD95 and ASSD as MONAI computes them; the masks as torch wants them, made beforehand."""
+    from monai.metrics import compute_average_surface_distance, compute_hausdorff_distance
+
+    options = {"include_background": True, "spacing": list(spacing)}
+    return [
+        compute_hausdorff_distance(prediction, truth, **options).item(),
+        compute_hausdorff_distance(prediction, truth, percentile=95, **options).item(),
+        compute_average_surface_distance(prediction, truth, symmetric=True, **options).item(),
+    ]
+
+
+def monai_dice(prediction: np.ndarray, truth: np.ndarray, n: int) -> np.ndarray:
+    """Return the Dice of labels 1…n by MONAI, one label after the other (its one-hot does not fit in memory)."""
+    import torch
+    from monai.metrics import compute_dice
+
+    values = []
+    for label in range(1, n + 1):
+        pair = (torch.from_numpy(labels == label)[None, None] for labels in (prediction, truth))
+        values.append(compute_dice(*pair, include_background=True).item())
+    return np.array(values)
+
+
+def our_dice(prediction: np.ndarray, truth: np.ndarray, n: int) -> np.ndarray:
+    """Return the Dice of labels 1…n from one table of counts."""
+    counts = confusion(prediction, truth, (n, n))
+    return (2 * np.diag(counts) / (counts.sum(0) + counts.sum(1)))[1:]
+
+
+def race(ours, reference, repeats: int) -> tuple[float, float]:
+    """Return the median seconds of both callables, run in turns after one warm-up of each."""
+    times: list[list[float]] = [[], []]
+    for turn in range(repeats + 1):
+        for number, function in enumerate((ours, reference)):
+            start = time.perf_counter()
+            function()
+            if turn:
+                times[number].append(time.perf_counter() - start)
+    return statistics.median(times[0]), statistics.median(times[1])
+
+
+def distances_case(name: str, prediction, truth, spacing: tuple[float, float, float], repeats: int) -> dict:
+    """Race the three distances of one label against MONAI's, after checking that they agree."""
+    import torch
+
+    geometry = Geometry(prediction.shape, np.diag([*spacing[::-1], 1.0]))
+    flat = geometry.is_2d
+    tensors = [torch.from_numpy(mask[0] if flat else mask)[None, None] for mask in (prediction, truth)]
+
+    def ours():
+        found = surface_distances(prediction, truth, geometry, pixels=False)[1]
+        return [found.hausdorff, found.hd95, found.assd]
+
+    def reference():
+        return monai_three_calls(*tensors, spacing[1:] if flat else spacing)
+
+    np.testing.assert_allclose(ours(), reference(), rtol=1e-4)
+    return entry(name, "MONAI 3 calls", *race(ours, reference, repeats))
+
+
+def entry(name: str, reference: str, seconds: float, reference_seconds: float) -> dict:
+    """Return one line of ``bench --json``."""
+    ratio = reference_seconds / seconds
+    return {
+        "name": name,
+        "reference": reference,
+        "ratio": ratio,
+        "seconds": seconds,
+        "reference_seconds": reference_seconds,
+    }
+
+
+def main() -> None:
+    """Run every case and print a table, or JSON."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--json", action="store_true")
+    parser.add_argument("--repeats", type=int, default=5)
+    options = parser.parse_args()
+    warnings.filterwarnings("ignore")
+    prediction, truth, far = radiograph_labels(9), radiograph_labels(), radiograph_labels(9, outlier=True)
+    cases = [
+        distances_case("distances 2D 3000x2500", prediction == 3, truth == 3, (1, 0.143, 0.2), options.repeats),
+        distances_case("distances 2D, far outlier", far == 1, truth == 1, (1, 0.143, 0.143), options.repeats),
+    ]
+    prediction, truth = volume_labels(2), volume_labels()
+    few = max(2, options.repeats // 2)
+    cases.append(distances_case("distances 3D 512x512x400", prediction == 13, truth == 13, (1.0, 0.6, 0.6), few))
+    np.testing.assert_allclose(our_dice(prediction, truth, 25)[:2], monai_dice(prediction, truth, 2), rtol=1e-5)
+    times = race(lambda: our_dice(prediction, truth, 25), lambda: monai_dice(prediction, truth, 2), 2)
+    cases.append(entry("Dice 3D, 25 labels", "MONAI, 2 labels", *times))
+    if options.json:
+        print(json.dumps(cases))
+        return
+    for case in cases:
+        seconds = f"{case['seconds']:.4f} s against {case['reference_seconds']:.3f} s of {case['reference']}"
+        print(f"{case['name']:28s} {case['ratio']:7.1f}x  {seconds}")
+
+
+if __name__ == "__main__":
+    main()

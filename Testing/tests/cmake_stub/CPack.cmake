@@ -1,0 +1,1 @@
+# Slicer's file makes the package with CPack; the test looks at the install tree instead.
