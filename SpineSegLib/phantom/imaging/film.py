@@ -1,0 +1,75 @@
+"""From a detector's signal to a film: the logarithm, the processing of digital radiography, and the characteristic curve.
+
+A film here is a float32 picture from 0 (black) to 1 (white) with bright bone.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from SpineSegLib.phantom.imaging.blur import blurred
+
+
+@dataclass(frozen=True)
+class Processing:
+    """How a film looks.
+
+    Parameters
+    ----------
+    gradient : slope of the curve at its middle, in units of the picture's own range; more is harder
+    latitude : part of the coarse differences (centimetres) that is taken away, so that neck and shoulder show in one
+        film; 0 for film, 0.3 to 0.6 for digital systems
+    enhancement : how much fine detail (a millimetre) is added
+    density : moves the middle of the curve: positive makes a darker film
+    black : quantile within the patient that becomes nearly black
+    white : quantile within the patient that becomes nearly white
+    """
+
+    gradient: float = 3.6
+    latitude: float = 0.4
+    enhancement: float = 0.6
+    density: float = 0.0
+    black: float = 0.02
+    white: float = 0.995
+
+
+def developed(signal: np.ndarray, pixel: float, processing: Processing, inside: np.ndarray | None = None) -> np.ndarray:
+    """Return the film of a detector's signal.
+
+    The curve between toe and shoulder is logistic, like that of a screen-film system in log exposure (J. E. Barnes,
+    Characteristics and control of contrast in CT and film, RadioGraphics 1992, and every textbook's H&D curve).
+
+    Parameters
+    ----------
+    signal : (rows, columns), 1 in the open field
+    pixel : mm
+    inside : bool (rows, columns) where the collimator let the beam through; the curve is fitted to what lies there
+    """
+    floor = 1e-4
+    opacity = -np.log(np.maximum(signal, floor))
+    inside = np.ones(signal.shape, bool) if inside is None else inside
+    patient = inside & (opacity > 0.35)
+    if patient.sum() < 100:
+        patient = inside
+    middle = float(np.median(opacity[patient]))
+    coarse = blurred(np.clip(opacity, None, middle * 2), 9.0 / pixel)
+    fine = opacity - blurred(opacity, 0.8 / pixel)
+    shown = opacity - processing.latitude * (coarse - middle) + processing.enhancement * fine
+    # Air stays black whatever the patient beside it does to the coarse part.
+    air = np.clip(opacity / 0.35, 0, 1)
+    shown = shown * air + (1 - air) * np.minimum(shown, opacity)
+    low, high = np.quantile(shown[patient][::7], [processing.black, processing.white])
+    position = (shown - low) / max(float(high - low), 1e-3)
+    position = processing.gradient * (position - 0.5) - processing.density
+    ends = 1 / (1 + np.exp(np.array([0.62, -0.62]) * processing.gradient))
+    picture = (1 / (1 + np.exp(-position)) - ends[0]) / (ends[1] - ends[0])
+    return np.clip(picture, 0, 1).astype(np.float32)
+
+
+def quantised(picture: np.ndarray, bits: int = 12, *, inverted: bool = False) -> np.ndarray:
+    """Return stored pixel values; inverted for MONOCHROME1, where small values are white."""
+    top = 2**bits - 1
+    stored = np.rint(np.clip(picture, 0, 1) * top).astype(np.uint16 if bits > 8 else np.uint8)
+    return (top - stored).astype(stored.dtype) if inverted else stored
