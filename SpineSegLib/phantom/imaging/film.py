@@ -1,4 +1,4 @@
-"""From a detector's signal to a film: the logarithm, the processing of digital radiography, and the characteristic curve.
+"""From a detector's signal to a film: the logarithm, the processing of digital systems, and the characteristic curve.
 
 A film here is a float32 picture from 0 (black) to 1 (white) with bright bone.
 """

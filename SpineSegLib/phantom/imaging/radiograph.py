@@ -32,9 +32,9 @@ class Technique:
     """Everything about a radiograph that is not the patient."""
 
     view: View
-    exposure: Exposure = Exposure()
-    processing: Processing = Processing()
-    collimation: Collimation = Collimation()
+    exposure: Exposure = field(default_factory=Exposure)
+    processing: Processing = field(default_factory=Processing)
+    collimation: Collimation = field(default_factory=Collimation)
     marker: Marker | None = None
     inverted: bool = False
     """Stored as MONOCHROME1."""
