@@ -1,4 +1,8 @@
-"""The digital patient: tissues and labelled bones on one grid, before any image is made of them."""
+"""The digital patient: tissues and labelled bones on one grid, before any image is made of them.
+
+`SpineSegLib.phantom.build.build_body(kind, seed, *, shapes=None, **options) -> Body` makes one for a kind of image
+(`KINDS`): its grid covers what the image shows and is as fine as the image asks for.
+"""
 
 from __future__ import annotations
 
@@ -8,6 +12,10 @@ from enum import IntEnum
 import numpy as np
 
 from SpineSegLib.image import Geometry, Segmentation
+
+
+KINDS = ("lateral-cervical", "lateral-lumbar", "ap", "ct", "mr")
+"""The kinds of image that a body is made for."""
 
 
 class Tissue(IntEnum):
@@ -37,7 +45,7 @@ class Body:
     Parameters
     ----------
     tissue : uint8 k, j, i array of `Tissue` values
-    density : float16 k, j, i array, multiplies the tissue's nominal density (1 = nominal): bone mineral, texture
+    density : float16 k, j, i array (1 = nominal): in bone it multiplies the mineral alone, elsewhere the tissue's density
     truth : the labelled structures on the same grid (whole vertebrae, bodies, spinous processes, discs, …, in layers)
     geometry : the grid (RAS, millimetres)
     measurements : exact corners, endplates, centroids, angles, slips and heights: what goes into the truth JSON.
