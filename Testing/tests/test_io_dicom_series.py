@@ -158,7 +158,10 @@ def test_an_enhanced_file_is_read_by_the_places_of_its_frames(oblique, stored, t
     frames = []
     for k in order:
         frame = Dataset()
-        frame.PlanePositionSequence, frame.PixelValueTransformationSequence = Sequence([Dataset()]), Sequence([Dataset()])
+        frame.PlanePositionSequence, frame.PixelValueTransformationSequence = (
+            Sequence([Dataset()]),
+            Sequence([Dataset()]),
+        )
         frame.PlanePositionSequence[0].ImagePositionPatient = plain[k].ImagePositionPatient
         frame.PixelValueTransformationSequence[0].RescaleSlope = "2"
         frame.PixelValueTransformationSequence[0].RescaleIntercept = "-100"

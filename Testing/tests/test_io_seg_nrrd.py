@@ -79,9 +79,7 @@ def slicer_writes(scene, segmentation, volume, path, crop=False):
         name = node.GetSegmentation().AddEmptySegment("", segment.name, colour)
         tag = slicer.vtkSegment.GetTerminologyEntryTagName()
         node.GetSegmentation().GetSegment(name).SetTag(tag, segment.structure.terminology)
-        util.updateSegmentBinaryLabelmapFromArray(
-            segmentation.mask(segment).astype(np.uint8), node, name, volume
-        )
+        util.updateSegmentBinaryLabelmapFromArray(segmentation.mask(segment).astype(np.uint8), node, name, volume)
     if crop:
         for number in range(node.GetSegmentation().GetNumberOfSegments()):
             shrink(node.GetSegmentation().GetNthSegment(number))
