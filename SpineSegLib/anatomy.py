@@ -143,7 +143,7 @@ class Structure:
             known = self.level in LEVELS
         elif self.kind == "disc":
             upper, _, lower = (self.level or "").partition("/")
-            known = upper in LEVELS and lower in LEVELS
+            known = upper in LEVELS and lower in LEVELS and has_disc_between(upper, lower)
         else:
             known = self.level is None
         if not known:
@@ -244,12 +244,17 @@ def neighbours(upper: str, lower: str) -> bool:
     return LEVELS.index(upper) < LEVELS.index(lower) and all(level in OPTIONAL_LEVELS for level in between)
 
 
+def has_disc_between(upper: str, lower: str) -> bool:
+    """Tell whether a disc can lie between two levels: right above each other, and not between C1 and C2."""
+    return upper != "C1" and neighbours(upper, lower)
+
+
 def all_structures() -> list[Structure]:
     """Return every structure that SpineSeg has a name for, in order."""
     found = [Structure(kind) for kind in _WHOLE_CODES]
     found += [Structure("vertebra", level) for level in LEVELS]
     found += [Structure(part, level) for part in _PART_CODES for level in LEVELS]
-    found += [Structure("disc", f"{a}/{b}") for a in LEVELS for b in LEVELS if a != "C1" and neighbours(a, b)]
+    found += [Structure("disc", f"{a}/{b}") for a in LEVELS for b in LEVELS if has_disc_between(a, b)]
     return sorted(found, key=lambda structure: structure.order)
 
 
@@ -258,6 +263,7 @@ def _by_name() -> dict[str, Structure]:
     return {structure.name.lower(): structure for structure in all_structures()}
 
 
+_FILLERS = re.compile(r"\b(vertebrae?|vertebral|vert|label|level|of|the|left|right)\b|\W")
 _LEVEL = re.compile(r"(?<![a-z0-9])([ctls])(\d{1,2})(?![0-9])", re.IGNORECASE)
 
 
@@ -279,15 +285,14 @@ def structure_named(name: str) -> Structure:
         return _by_name()[text]
     levels = [f"{letter.upper()}{int(number)}" for letter, number in _LEVEL.findall(text)]
     levels = [level for level in levels if level in LEVELS]
-    if len(levels) == 2 and "dis" in text and neighbours(*levels):
+    if len(levels) == 2 and "dis" in text and has_disc_between(*levels):
         return Structure("disc", "/".join(levels))
     if len(levels) == 1:
-        rest = text.replace(levels[0].lower(), " ")
-        for part in _PART_CODES:
-            if part in rest:
-                return Structure(part, levels[0])
-        if not re.sub(r"\b(vertebrae?|vert|label|level|of|the)\b|\W", "", rest):
+        rest = " ".join(_FILLERS.sub(" ", _LEVEL.sub(" ", text)).split())
+        if not rest:
             return Structure("vertebra", levels[0])
+        if rest in _PART_CODES:
+            return Structure(rest, levels[0])
     aliases = {"vertebral column": "spine", "vertebra": "vertebrae", "spinous process": "spinous processes"}
     aliases |= {"vertebral body": "bodies", "vertebral bodies": "bodies", "spinal canal": "spinal canal"}
     aliases |= {"intervertebral disc": "discs", "intervertebral discs": "discs"}

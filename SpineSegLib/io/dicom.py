@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import struct
 import warnings
+import zlib
 from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from SpineSegLib.errors import InputError, problem
+from SpineSegLib.errors import problem
 from SpineSegLib.image import Image
 from SpineSegLib.progress import Progress, silent
 
@@ -28,6 +30,11 @@ _NO_IMAGE = {
     "ECG": "an electrocardiogram",
 }
 _MAX_FILES = 100_000
+DAMAGED = (
+    *(ValueError, TypeError, KeyError, IndexError, AttributeError, EOFError, OverflowError, AssertionError),
+    *(NotImplementedError, RecursionError, MemoryError, struct.error, zlib.error),
+)
+"""What pydicom raises on headers that break the standard, depending on where they do."""
 
 
 def read_dicom(path: Path, *, modality: str | None = None, report: Progress = silent) -> Image:
@@ -42,6 +49,16 @@ def read_dicom(path: Path, *, modality: str | None = None, report: Progress = si
     ------
     InputError : no image or more than one is there, or it is incomplete
     """
+    try:
+        with warnings.catch_warnings():
+            # What pydicom finds odd in a header is either of no consequence or told in our own words.
+            warnings.simplefilter("ignore")
+            return _read(path, modality, report)
+    except DAMAGED:
+        raise problem(path, "the DICOM header is damaged", "a whole DICOM file", "Export the series again") from None
+
+
+def _read(path: Path, modality: str | None, report: Progress) -> Image:
     from SpineSegLib.io.dicom_film import read_film
     from SpineSegLib.io.dicom_series import read_slices
 
@@ -103,12 +120,10 @@ def _header(path: Path) -> Dataset | None:
     try:
         with path.open("rb") as file:
             preamble = file.read(132)[128:] == b"DICM"
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            # Files from before DICOM part 10 have no preamble; they are told by their suffix and a plausible header.
-            header = pydicom.dcmread(path, stop_before_pixels=True, specific_tags=wanted, force=not preamble)
+        # Files from before DICOM part 10 have no preamble; they are told by a plausible header.
+        header = pydicom.dcmread(path, stop_before_pixels=True, specific_tags=wanted, force=not preamble)
         return header if preamble or ("SOPClassUID" in header and "Modality" in header) else None
-    except (InvalidDicomError, OSError, ValueError, KeyError, EOFError, AttributeError, TypeError, NotImplementedError):
+    except (InvalidDicomError, OSError, *DAMAGED):
         return None
 
 
@@ -190,10 +205,6 @@ def dataset(path: Path) -> Dataset:
     import pydicom
 
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            return pydicom.dcmread(path, force=True)
-    except (OSError, ValueError, KeyError, EOFError, AttributeError, TypeError, NotImplementedError) as error:
-        if isinstance(error, InputError):
-            raise
+        return pydicom.dcmread(path, force=True)
+    except (OSError, *DAMAGED):
         raise problem(path, "the file is damaged or cut off", "a whole DICOM file", "Export the series again") from None

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -60,9 +59,7 @@ def stored_pixels(path: Path, source: Dataset) -> np.ndarray:
     if not any(keyword in source for keyword in ("PixelData", "FloatPixelData", "DoubleFloatPixelData")):
         raise problem(path, "it has no pixels", "an image", "Export the series again")
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            return source.pixel_array
+        return source.pixel_array
     except NotImplementedError:
         raise _undecodable(path, source) from None
     except RuntimeError as error:
@@ -105,16 +102,24 @@ def through_modality_lut(stored: np.ndarray, source: Dataset) -> np.ndarray:
 def rescaled(stored: np.ndarray, slope: float, intercept: float) -> np.ndarray:
     """Return stored x slope + intercept, as integers when both are whole."""
     if stored.dtype.kind in "ui" and slope.is_integer() and intercept.is_integer():
-        return narrowed(stored.astype(np.int64) * int(slope) + int(intercept))
+        low, high = sorted(int(end) * int(slope) + int(intercept) for end in (stored.min(), stored.max()))
+        dtype = _whole_type(low, high)
+        if dtype is not None:
+            # Sums may pass beyond the small type and wrap round, but the results fit.
+            small = dtype != np.int32 and max(abs(slope), abs(intercept)) < 2**31
+            wide = stored.astype(np.int32 if small else np.int64)
+            return (wide * int(slope) + int(intercept)).astype(dtype)
     return (stored * slope + intercept).astype(np.float32)
 
 
 def narrowed(values: np.ndarray) -> np.ndarray:
-    """Return whole numbers in the smallest of int16, uint16 and int32 that holds them; others unchanged."""
-    if values.dtype.kind not in "ui":
-        return values.astype(np.float32)
-    low, high = int(values.min()), int(values.max())
+    """Return whole numbers in the smallest of int16, uint16 and int32 that holds them; others as float32."""
+    dtype = _whole_type(int(values.min()), int(values.max())) if values.dtype.kind in "ui" else None
+    return values.astype(dtype or np.float32, copy=False)
+
+
+def _whole_type(low: int, high: int) -> type | None:
     for dtype in (np.int16, np.uint16, np.int32):
         if np.iinfo(dtype).min <= low and high <= np.iinfo(dtype).max:
-            return values.astype(dtype)
-    return values.astype(np.float32)
+            return dtype
+    return None

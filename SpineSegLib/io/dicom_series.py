@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from SpineSegLib.errors import InputError, problem
+from SpineSegLib.errors import problem
 from SpineSegLib.image import LPS_TO_RAS, Geometry, Image, SpacingSource
 from SpineSegLib.io.dicom import dataset
 from SpineSegLib.io.dicom_pixels import facts_of, narrowed, number_of, rescaled, stored_pixels, through_modality_lut
@@ -244,15 +244,15 @@ def _matrix(where: Path, slices: list[_Slice], thickness: float | None) -> np.nd
 
 def _stacked(slices: list[_Slice]) -> np.ndarray:
     """Return the values as k, j, i in the smallest type that holds all slices without loss."""
-    planes = []
-    for one in slices:
+    stack = np.empty((len(slices), *slices[0].shape), np.int16)
+    for number, one in enumerate(slices):
         plane = one.values()
         if plane.shape != one.shape:
-            raise InputError(f"{one.label}: its pixels have the shape {plane.shape}, expected {one.shape}. {_EXPORT}.")
-        planes.append(plane)
-    types = {plane.dtype for plane in planes}
-    if len(types) == 1:
-        return np.stack(planes)
-    common = np.float32 if any(dtype.kind == "f" for dtype in types) else np.int32
-    stack = np.stack([plane.astype(common) for plane in planes])
-    return narrowed(stack)
+            raise problem(one.label, f"its pixels have the shape {plane.shape}", f"{one.shape}", _EXPORT)
+        if plane.dtype != stack.dtype:
+            if number == 0:
+                stack = np.empty(stack.shape, plane.dtype)
+            elif stack.dtype != np.float32:
+                stack = stack.astype(np.float32 if plane.dtype.kind == "f" else np.int32)
+        stack[number] = plane
+    return narrowed(stack) if stack.dtype == np.int32 else stack

@@ -58,8 +58,9 @@ class Runner:
         import torch
 
         reduced = self.precision == "bfloat16"
+        pictures = pictures.to(self.device, memory_format=torch.channels_last)
         with torch.inference_mode(), torch.autocast(self.device, torch.bfloat16, enabled=reduced):
-            return torch.sigmoid(self.network(pictures.to(self.device)).float()).cpu()
+            return torch.sigmoid(self.network(pictures).float()).cpu()
 
 
 def _pipelines() -> Mapping[str, Callable]:

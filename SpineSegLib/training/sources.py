@@ -99,7 +99,8 @@ class SliceSource(_RandomisedCt):
 
     def __getitem__(self, index: int) -> tuple[torch.Tensor, torch.Tensor]:
         random = self._random(index)
-        case, volume = self.volumes[index * len(self.volumes) // self.samples]
+        # Neighbouring samples come from different volumes: batch normalisation needs mixed batches.
+        case, volume = self.volumes[index % len(self.volumes)]
         plane = PLANES[self.planes[random.integers(len(self.planes))]]
         points = self._grid(case, plane, random)
         shape = np.array(volume.shape)

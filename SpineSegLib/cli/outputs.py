@@ -1,0 +1,97 @@
+"""Output files of ``segment``: the suffix chooses the writer; all of them appear, or none."""
+
+from __future__ import annotations
+
+import contextlib
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+
+from SpineSegLib.errors import InputError, problem
+from SpineSegLib.image import Image, Segmentation
+from SpineSegLib.progress import Progress
+
+SUFFIXES = (".seg.nrrd", ".nii.gz", ".mrb", ".png")
+
+
+def check_outputs(outputs: Sequence[Path], image: Path) -> None:
+    """Make sure, before any work, that every output can be written.
+
+    Raises
+    ------
+    InputError : an unknown suffix, a folder that is missing or cannot be written, a file named twice, or the input
+    """
+    for number, path in enumerate(outputs):
+        if not path.name.lower().endswith(SUFFIXES):
+            raise problem(path, "an output of unknown kind", " or ".join(SUFFIXES), "Change its suffix")
+        if path.is_dir():
+            raise problem(path, "this is a folder", "the name of a file", "Add a file name")
+        if path in outputs[:number]:
+            raise problem(path, "the same output twice", "different files", "Name it once")
+        if path.exists() and image.exists() and path.samefile(image):
+            raise problem(path, "the output is the image itself", "another file", "Choose another name")
+    for folder in {path.parent: None for path in outputs}:
+        with _staging(folder):
+            pass
+
+
+def write_outputs(image: Image, segmentation: Segmentation, outputs: Sequence[Path], report: Progress) -> list[str]:
+    """Write a segmentation to every output: all appear when the last is complete, or none does.
+
+    Returns
+    -------
+    Warnings in words: what a format could not keep.
+
+    Raises
+    ------
+    InputError : an output cannot be written
+    """
+    from SpineSegLib.io import all_written_whole
+
+    warnings: list[str] = []
+    with contextlib.ExitStack() as stack:
+        stages = {path.parent: stack.enter_context(_staging(path.parent)) for path in outputs}
+        for number, path in enumerate(outputs):
+            report(number, len(outputs), f"writing {path.name}")
+            try:
+                warnings += _write(image, segmentation, stages[path.parent] / path.name)
+            except InputError as error:
+                raise InputError(str(error).replace(str(stages[path.parent]), str(path.parent))) from error
+        report(len(outputs), len(outputs), "finishing")
+        # A writer may make files beside its own, such as the names of a label map's numbers.
+        files = [(file, folder / file.name) for folder, stage in stages.items() for file in sorted(stage.iterdir())]
+        with all_written_whole(*(target for _, target in files)) as temporaries:
+            for (file, _), temporary in zip(files, temporaries, strict=True):
+                file.replace(temporary)
+    return warnings
+
+
+def _write(image: Image, segmentation: Segmentation, path: Path) -> tuple[str, ...]:
+    suffix = next(suffix for suffix in SUFFIXES if path.name.lower().endswith(suffix))
+    if suffix == ".mrb":
+        from SpineSegLib.mrml import write_scene
+
+        write_scene(image, segmentation, path)
+    elif suffix == ".png":
+        from SpineSegLib.io import write_overlay
+
+        write_overlay(image, segmentation, path)
+    else:
+        from SpineSegLib.io import write_segmentation
+
+        return write_segmentation(segmentation, path)
+    return ()
+
+
+@contextlib.contextmanager
+def _staging(folder: Path):
+    """Yield a temporary folder within `folder`, so that finished files only have to be renamed."""
+    if not folder.is_dir():
+        raise problem(folder, "there is no such folder", "an existing folder for the output", "Make the folder first")
+    try:
+        stage = tempfile.TemporaryDirectory(prefix=".spineseg-", dir=folder)
+    except OSError as error:
+        found = f"nothing can be written here ({error.strerror})"
+        raise problem(folder, found, "a folder with room that you may write to", "Choose another folder") from error
+    with stage as path:
+        yield Path(path)

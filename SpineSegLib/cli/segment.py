@@ -1,0 +1,105 @@
+"""``segment``: one image in, its segmentation out, as files and as numbers."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from SpineSegLib.cli.console import Console, common_options, scaled, table
+from SpineSegLib.cli.outputs import SUFFIXES, check_outputs, write_outputs
+from SpineSegLib.image import MODALITIES, Segmentation
+
+
+def add_to(commands: argparse._SubParsersAction) -> None:
+    """Add the command to the program's parser."""
+    parser = commands.add_parser(
+        "segment",
+        parents=[common_options(json_of="what was found")],
+        help="segment an image",
+        description="Segment a CT volume or a radiograph.",
+    )
+    parser.add_argument("image", metavar="IMAGE", help="DICOM folder or file, NIfTI, NRRD, MetaImage, PNG, JPEG, TIFF")
+    parser.add_argument("--model", required=True, metavar="NAME", help="one of: python -m SpineSegLib models")
+    parser.add_argument(
+        "--output",
+        required=True,
+        action="append",
+        type=Path,
+        metavar="FILE",
+        help=f"{', '.join(SUFFIXES)} (overlay); may be given several times: all appear, or none",
+    )
+    parser.add_argument("--weights", metavar="FILE", help="safetensors file instead of the model's own")
+    parser.add_argument("--modality", choices=MODALITIES, help="what an .nrrd or NIfTI file does not say")
+    parser.add_argument("--device", choices=("auto", "cpu", "cuda", "mps"), default="auto")
+    parser.add_argument("--precision", choices=("auto", "float32", "bfloat16"), default="auto")
+    parser.set_defaults(run=run)
+
+
+def run(options: argparse.Namespace, console: Console) -> None:
+    """Segment the image; everything that can be checked is checked before the work starts."""
+    from SpineSegLib.models import card, weights_file
+
+    check_outputs(options.output, Path(options.image))
+    model = card(options.model)
+    weights_file(model, options.weights)
+    console.report(0, 100, "reading the image")
+    from SpineSegLib.io import read_image
+
+    image = read_image(options.image, modality=options.modality, report=scaled(console.report, 0, 8))
+    console.report(8, 100, f"loading {model.name}")
+    from SpineSegLib.pipelines import segment
+
+    found = segment(
+        image,
+        model,
+        where=options.image,
+        weights=options.weights,
+        device=options.device,
+        precision=options.precision,
+        report=scaled(console.report, 10, 88),
+    )
+    warnings = [*found.warnings]
+    warnings += write_outputs(image, found.segmentation, options.output, scaled(console.report, 88, 100))
+    content = {
+        "output": str(options.output[0]),
+        "outputs": [str(path) for path in options.output],
+        "model": model.name,
+        "structures": structures_of(found.segmentation),
+        "seconds": found.seconds,
+        "device": found.device,
+        "precision": found.precision,
+        "warnings": warnings,
+    }
+    console.result(content, _text(content), warnings)
+
+
+def structures_of(segmentation: Segmentation) -> list[dict]:
+    """Return each segment's name, level, code and size; without spacing the size is in pixels only."""
+    import numpy as np
+
+    geometry = segmentation.geometry
+    listed = []
+    for segment in segmentation.segments:
+        pixels = int(np.count_nonzero(segmentation.mask(segment)))
+        structure = segment.structure
+        entry = {"name": segment.name, "level": structure.level, "kind": structure.kind, "code": structure.code.value}
+        if geometry.has_spacing and geometry.is_2d:
+            entry["area_mm2"] = pixels * geometry.pixel_area
+        elif geometry.has_spacing:
+            entry["volume_mm3"] = pixels * geometry.voxel_volume
+        listed.append({**entry, "pixels": pixels, "colour": list(segment.colour)})
+    return listed
+
+
+def _text(content: dict) -> str:
+    rows = [(entry["name"], _size(entry)) for entry in content["structures"]]
+    seconds = f"{content['seconds']:.1f} s on {content['device']} in {content['precision']}"
+    return "\n".join([table(rows, right=(1,)), seconds, *(f"wrote {path}" for path in content["outputs"])])
+
+
+def _size(entry: dict) -> str:
+    if "volume_mm3" in entry:
+        return f"{entry['volume_mm3'] / 1000:.1f} ml"
+    if "area_mm2" in entry:
+        return f"{entry['area_mm2'] / 100:.1f} cm²"
+    return f"{entry['pixels']} pixels"

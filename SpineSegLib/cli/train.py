@@ -1,0 +1,30 @@
+"""``train``: a recipe and a data folder in, weights and their card out."""
+
+from __future__ import annotations
+
+import argparse
+
+from SpineSegLib.cli.console import Console, common_options
+
+
+def add_to(commands: argparse._SubParsersAction) -> None:
+    """Add the command to the program's parser."""
+    parser = commands.add_parser(
+        "train",
+        parents=[common_options(json_of=None)],
+        help="train a model from a recipe",
+        description="Train a model from a recipe; writes weights.safetensors, card.json, log.csv and curves.png.",
+    )
+    parser.add_argument("recipe", metavar="RECIPE", help="YAML file, or the name of one in Resources/Recipes")
+    parser.add_argument("--data", required=True, metavar="DIR", help="folder that the recipe's reader understands")
+    parser.add_argument("--out", required=True, metavar="DIR", help="folder for the results")
+    parser.add_argument("--resume", action="store_true", help="go on with an unfinished run in --out")
+    parser.set_defaults(run=run)
+
+
+def run(options: argparse.Namespace, console: Console) -> None:
+    """Train."""
+    from SpineSegLib.training import train
+
+    out = train(options.recipe, options.data, options.out, resume=options.resume, report=console.report)
+    console.result(None, f"wrote {out}")

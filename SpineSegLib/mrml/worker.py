@@ -1,0 +1,222 @@
+"""The worker process (``python -m SpineSegLib …``) as Slicer sees it: starting, progress, errors, cancelling.
+
+The process and the clock are injected, so that the protocol is tested without either.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from SpineSegLib.errors import problem
+from SpineSegLib.mrml.processes import end_tree
+
+GRACE = 5.0
+"""Seconds that a cancelled worker has to stop by itself before its processes are ended."""
+
+MAX_LINES = 5000
+"""Lines of log that are kept; the first ones of a longer log are dropped."""
+
+DONE, CANCELLED, FAILED = "done", "cancelled", "failed"
+_EXIT_INPUT, _EXIT_CANCELLED = 1, 3
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How a run ended.
+
+    Parameters
+    ----------
+    state : ``"done"``, ``"cancelled"`` or ``"failed"``
+    error : one line for the user, when it failed
+    payload : the JSON that the worker printed, if it printed one
+    log : everything it wrote except progress
+    """
+
+    state: str
+    error: str = ""
+    payload: object = None
+    log: str = ""
+
+
+class Worker:
+    """One worker process at a time.
+
+    Parameters
+    ----------
+    start : ``start(arguments, environment, onLine, onDone) -> process``: starts a process and returns at once;
+        ``onLine(text)`` is called for each line it writes and ``onDone(exit status)`` once, both on the main thread;
+        the process has a ``pid``. Slicer's own (`launch`) unless given.
+    later : ``later(seconds, function)`` calls a function after a while, on the main thread; Qt's timer unless given
+    end : ``end(pid)`` ends a process and its children
+    """
+
+    def __init__(
+        self,
+        start: Callable | None = None,
+        later: Callable[[float, Callable[[], None]], None] | None = None,
+        end: Callable[[int], None] = end_tree,
+    ):
+        self._start = start or launch
+        self._later = later or call_later
+        self._end = end
+        self._process = None
+        self._lines: list[str] = []
+        self._errors: list[str] = []
+        self._cancelFile: Path | None = None
+        self._cancelled = False
+        self._onProgress = self._onLog = self._onDone = lambda *_: None
+
+    @property
+    def busy(self) -> bool:
+        """True while a process runs."""
+        return self._process is not None
+
+    def run(
+        self,
+        arguments: list[str],
+        *,
+        cancelFile: Path | None = None,
+        onProgress: Callable[[int, int, str], None] = lambda *_: None,
+        onLog: Callable[[str], None] = lambda *_: None,
+        onDone: Callable[[Outcome], None] = lambda *_: None,
+    ) -> None:
+        """Start ``python -m SpineSegLib ARGUMENTS`` and return at once.
+
+        Raises
+        ------
+        RuntimeError : a process runs already
+        InputError : there is no Python to run
+        """
+        if self.busy:
+            msg = "a worker is running already"
+            raise RuntimeError(msg)
+        self._lines, self._errors = [], []
+        self._cancelFile, self._cancelled = cancelFile, False
+        self._onProgress, self._onLog, self._onDone = onProgress, onLog, onDone
+        command = [python_executable(), "-m", "SpineSegLib", *arguments]
+        self._process = self._start(command, environment(), self._line, self._finished)
+
+    def cancel(self) -> None:
+        """Ask the worker to stop; end its processes when it has not done so after a while."""
+        if not self.busy or self._cancelled:
+            return
+        self._cancelled = True
+        process = self._process
+        if self._cancelFile is not None:
+            self._cancelFile.touch()
+            self._later(GRACE, lambda: self._end(process.pid) if self._process is process else None)
+        else:
+            self._end(process.pid)
+
+    def kill(self) -> None:
+        """End the worker's processes now and forget the run: nothing is called back any more."""
+        if not self.busy:
+            return
+        process, self._process = self._process, None
+        self._onProgress = self._onLog = self._onDone = lambda *_: None
+        self._end(process.pid)
+
+    def _line(self, text: str) -> None:
+        progress = _progress(text)
+        if progress is not None:
+            self._onProgress(*progress)
+            return
+        self._lines = [*self._lines[-MAX_LINES:], text] if len(self._lines) > 2 * MAX_LINES else self._lines
+        self._lines.append(text)
+        if text.startswith("error: "):
+            self._errors.append(text.removeprefix("error: "))
+        self._onLog(text)
+
+    def _finished(self, status: int) -> None:
+        if self._process is None:
+            return
+        self._process = None
+        self._onDone(self._outcome(status))
+
+    def _outcome(self, status: int) -> Outcome:
+        log = "\n".join(self._lines)
+        if self._cancelled or status == _EXIT_CANCELLED:
+            return Outcome(CANCELLED, log=log)
+        if status == 0:
+            return Outcome(DONE, payload=_payload(self._lines), log=log)
+        if self._errors:
+            return Outcome(FAILED, self._errors[-1], log=log)
+        last = next((line.strip() for line in reversed(self._lines) if line.strip()), "nothing was printed")
+        return Outcome(FAILED, f"The worker stopped unexpectedly (status {status}): {last}. See the log.", log=log)
+
+
+def _progress(text: str) -> tuple[int, int, str] | None:
+    """Return (step, of, what) when a line is a progress line."""
+    if not text.startswith("{"):
+        return None
+    try:
+        found = json.loads(text)
+        return int(found["step"]), int(found["of"]), str(found["what"])
+    except (ValueError, KeyError, TypeError):
+        return None
+
+
+def _payload(lines: list[str]) -> object:
+    """Return the first JSON object or list that starts a line; what stands around it are messages."""
+    decoder = json.JSONDecoder()
+    for number, line in enumerate(lines):
+        if line.startswith(("{", "[")):
+            try:
+                return decoder.raw_decode("\n".join(lines[number:]))[0]
+            except ValueError:
+                continue
+    return None
+
+
+def python_executable() -> str:
+    """Return the Python that runs the worker: Slicer's PythonSlicer, else the running one.
+
+    Raises
+    ------
+    InputError : neither is there
+    """
+    found = shutil.which("PythonSlicer")
+    if found:
+        return found
+    if Path(sys.executable).stem.lower().startswith("python"):
+        return sys.executable
+    raise problem("PythonSlicer", "it is not on the PATH", "Slicer's Python beside Slicer", "Install Slicer again")
+
+
+def environment() -> dict[str, str]:
+    """Return the environment variables that let the worker find this very SpineSegLib, and nothing in its folder."""
+    library = str(Path(__file__).resolve().parents[2])
+    rest = [part for part in os.environ.get("PYTHONPATH", "").split(os.pathsep) if part and part != library]
+    return {"PYTHONPATH": os.pathsep.join([library, *rest]), "PYTHONSAFEPATH": "1", "PYTHONUNBUFFERED": "1"}
+
+
+def launch(
+    arguments: list[str],
+    variables: dict[str, str],
+    onLine: Callable[[str], None],
+    onDone: Callable[[int], None],
+):
+    """Start a process with Slicer's own launchConsoleProcess; callbacks come on the main thread."""
+    import slicer.util
+
+    return slicer.util.launchConsoleProcess(
+        arguments,
+        useStartupEnvironment=False,
+        updateEnvironment=variables,
+        blocking=False,
+        logCallback=onLine,
+        completedCallback=onDone,
+    )
+
+
+def call_later(seconds: float, function: Callable[[], None]) -> None:
+    """Call a function after some seconds, on the main thread."""
+    import qt
+
+    qt.QTimer.singleShot(int(1000 * seconds), function)

@@ -1,0 +1,213 @@
+"""Testing/run.py: when it sets up anew, and what it says when it cannot."""
+
+from __future__ import annotations
+
+import ast
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import run
+
+ROOT = Path(run.__file__).resolve().parent.parent
+PINNED = re.compile(r"^([A-Za-z0-9._-]+)==(\S+)$")
+
+
+def pins(path: Path) -> dict[str, str]:
+    lines = [line.partition("#")[0].strip() for line in path.read_text(encoding="utf-8").splitlines()]
+    found = {}
+    for line in filter(None, lines):
+        match = PINNED.match(line)
+        assert match, f"{path.name}: {line!r}, expected name==version"
+        found[re.sub(r"[-_.]+", "-", match[1]).lower()] = match[2]
+    return found
+
+
+@pytest.fixture
+def venv(tmp_path: Path) -> Path:
+    """A folder that looks like a venv of ours, with the Python of this test run."""
+    folder = tmp_path / "venv"
+    python = run.venv_python(folder)
+    python.parent.mkdir(parents=True)
+    if os.name == "nt":
+        python.write_bytes(Path(sys.executable).read_bytes())
+    else:
+        python.symlink_to(sys.executable)
+    return folder
+
+
+def test_pins_digest_changes_with_the_pins_and_the_python(tmp_path):
+    file = tmp_path / "requirements.txt"
+    file.write_bytes(b"numpy==2.0\n")
+    first = run.pins_digest((file,), (3, 11))
+    assert first != run.pins_digest((file,), (3, 12))
+    file.write_bytes(b"numpy==2.0\r\n")
+    assert first == run.pins_digest((file,), (3, 11)), "a checkout with Windows line ends has the same pins"
+    file.write_bytes(b"numpy==2.1\n")
+    assert first != run.pins_digest((file,), (3, 11))
+
+
+def test_venv_is_ready_only_with_the_same_pins_and_after_the_checks(venv):
+    for text, state in {
+        "abc checked\n": "ready",
+        "abc\n": "unchecked",
+        "other checked\n": "outdated",
+        "unfinished\n": "unfinished",
+        "": "unfinished",
+    }.items():
+        (venv / run.STAMP).write_text(text, encoding="utf-8")
+        assert run.venv_state(venv, "abc") == state
+
+
+def test_a_venv_whose_python_is_gone_is_made_anew(venv):
+    (venv / run.STAMP).write_text("abc checked\n", encoding="utf-8")
+    run.venv_python(venv).unlink()
+    assert run.venv_state(venv, "abc") == "unfinished"
+
+
+def test_a_venv_that_someone_else_made_is_never_touched(venv, monkeypatch):
+    assert run.venv_state(venv, "abc") == "foreign"
+    monkeypatch.setattr(run, "VENV", venv)
+    with pytest.raises(run.Stop, match="was not made by this program"):
+        run.set_up()
+    assert run.venv_python(venv).exists()
+
+
+def test_an_absent_or_empty_folder_counts_as_absent(tmp_path):
+    assert run.venv_state(tmp_path / "none", "abc") == "absent"
+    assert run.venv_state(tmp_path, "abc") == "absent"
+
+
+@pytest.mark.parametrize("version", [(3, 8), (3, 10), (3, 14), (4, 0)])
+def test_a_python_outside_the_range_is_told_what_to_use(version):
+    text = run.python_problem(version)
+    assert f"{version[0]}.{version[1]}" in text
+    assert "3.11 to 3.13" in text
+    assert "\n" not in text
+
+
+def test_this_python_is_accepted():
+    assert run.python_problem(sys.version_info[:2]) is None
+
+
+def test_an_old_python_can_at_least_read_the_script():
+    ast.parse(Path(run.__file__).read_text(encoding="utf-8"), feature_version=(3, 8))
+
+
+def test_main_says_in_one_line_that_the_python_is_too_old(monkeypatch, capsys):
+    monkeypatch.setattr(run.sys, "version_info", (3, 10, 1))
+    assert run.main(["test"]) == 1
+    error = capsys.readouterr().err
+    assert error.startswith("error: Python 3.10 is too old")
+    assert error.count("\n") == 1
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="system libraries are a matter of Linux")
+def test_missing_system_libraries_are_named_with_their_debian_packages():
+    missing = run.missing_libraries({"libno-such-thing.so.7": "libnothing7", "libc.so.6": "libc6"})
+    assert missing == {"libno-such-thing.so.7": "libnothing7"}
+    text = run.library_message({"libEGL.so.1": "libegl1", "libGL.so.1": "libgl1"})
+    assert "libEGL.so.1, libGL.so.1" in text
+    assert "apt-get install libegl1 libgl1" in text
+
+
+@pytest.mark.parametrize(
+    ("name", "output", "expected"),
+    [
+        ("Qt", "ImportError: libGL.so.1: cannot open shared object file: No such file or directory", "libgl1"),
+        ("Qt", "ImportError: libodd.so.3: cannot open shared object file: No such file", "libodd.so.3"),
+        ("rendering without a screen", "AssertionError: the picture is empty\n", "libgl1-mesa-dri"),
+        ("rendering without a screen", "", "status 139"),
+        ("slicer-core", "AssertionError: /x/__init__.py is PyPI's unrelated package 'slicer'", "Remove the folder"),
+        ("torch with torchvision", "Traceback\nRuntimeError: operator nms does not exist\n", "operator nms"),
+    ],
+)
+def test_a_failed_check_is_explained_in_one_line(name, output, expected):
+    text = run.explain_check(name, 139, output)
+    assert expected in text
+    assert "\n" not in text
+
+
+@pytest.mark.parametrize(
+    ("lines", "expected"),
+    [
+        (["WARNING: Retrying", "ERROR: Could not install: [Errno 28] No space left on device"], "disk is full"),
+        (["... NewConnectionError(...): Temporary failure in name resolution"], "cannot reach its package index"),
+        (["ERROR: No matching distribution found for torch==9"], "No matching distribution found for torch==9"),
+        ([], "pip said nothing"),
+    ],
+)
+def test_a_failed_pip_is_explained_in_one_line(lines, expected):
+    assert expected in run.explain_pip(lines)
+
+
+def test_pip_s_remarks_are_hidden_and_its_errors_and_large_downloads_are_told():
+    assert run.worth_telling("WARNING: Location '/x' is ignored: it is either a non-existing path") is None
+    assert run.worth_telling("  Downloading small-1.0-py3-none-any.whl (12 kB)") is None
+    assert run.worth_telling("  Downloading vtk-9.6.2-cp311.whl (146.2 MB)").strip() == "vtk, 146 MB"
+    assert run.worth_telling("Downloading https://x.org/a/torch-2.14.1-cp311.whl (1.2 GB)").strip() == "torch, 1 GB"
+    assert "ERROR: bad" in run.worth_telling("ERROR: bad")
+
+
+def test_pip_is_run_for_real_and_its_failure_stops_the_set_up(tmp_path):
+    wish = tmp_path / "requirements.txt"
+    wish.write_text("no-such-package-of-ours==1.0\n", encoding="utf-8")
+    empty = tmp_path / "wheels"
+    empty.mkdir()
+    with pytest.raises(run.Stop, match="no-such-package-of-ours"):
+        run.pip_install(Path(sys.executable), ["--no-index", "--find-links", str(empty), "-r", str(wish)], tmp_path)
+
+
+def test_too_little_disk_stops_before_anything_is_made(tmp_path, monkeypatch):
+    monkeypatch.setattr(run, "VENV", tmp_path / "venv")
+    monkeypatch.setattr(run, "space_needed", lambda: 2**60)
+    with pytest.raises(run.Stop, match="are free at"):
+        run.make_venv("abc")
+    assert not (tmp_path / "venv").exists()
+
+
+def test_an_interrupted_set_up_is_seen_as_unfinished(tmp_path, monkeypatch):
+    """Whatever happens after the first file, the next run starts anew."""
+    monkeypatch.setattr(run, "VENV", tmp_path / "venv")
+    monkeypatch.setattr(run, "space_needed", lambda: 0)
+
+    def interrupted(*_arguments):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(run, "pip_install", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        run.make_venv("abc")
+    assert run.venv_state(run.VENV, "abc") == "unfinished"
+
+
+def test_what_runs_in_the_venv_finds_the_library_and_gets_its_exit_status(monkeypatch, capfd):
+    monkeypatch.setattr(run, "venv_python", lambda: Path(sys.executable))
+    program = "import SpineSegLib, sys; print('found'); sys.exit(7)"
+    assert run.run("-c", program) == 7
+    assert "found" in capfd.readouterr().out
+
+
+def test_help_needs_no_set_up():
+    result = subprocess.run(
+        [sys.executable, run.__file__, "--help"], capture_output=True, text=True, check=True, cwd=ROOT.parent
+    )
+    for command in ("demo", "test", "python", "lint", "files"):
+        assert command in result.stdout
+
+
+def test_every_pin_is_exact_and_none_has_a_forbidden_licence():
+    found = pins(run.PINS[0]) | pins(run.PINS[1])
+    assert found["torch"] == "2.14.1"
+    assert not {"pylibjpeg-libjpeg", "ultralytics", "slicer"} & set(found)
+
+
+def test_what_is_installed_is_what_is_pinned():
+    from importlib.metadata import version
+
+    from packaging.version import Version
+
+    for name, pin in {**pins(run.PINS[0]), **pins(run.PINS[1])}.items():
+        assert Version(version(name)).public == Version(pin).public or Version(version(name)) == Version(pin), name
