@@ -13,7 +13,6 @@ import numpy as np
 
 from SpineSegLib.image import Geometry, Segmentation
 
-
 KINDS = ("lateral-cervical", "lateral-lumbar", "ap", "ct", "mr")
 """The kinds of image that a body is made for."""
 
@@ -45,7 +44,7 @@ class Body:
     Parameters
     ----------
     tissue : uint8 k, j, i array of `Tissue` values
-    density : float16 k, j, i array (1 = nominal): in bone it multiplies the mineral alone, elsewhere the tissue's density
+    density : float16 k, j, i array, 1 = nominal: in bone it multiplies the mineral alone, elsewhere the density
     truth : the labelled structures on the same grid (whole vertebrae, bodies, spinous processes, discs, …, in layers)
     geometry : the grid (RAS, millimetres)
     measurements : exact corners, endplates, centroids, angles, slips and heights: what goes into the truth JSON.
