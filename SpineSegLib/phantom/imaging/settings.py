@@ -1,0 +1,250 @@
+"""How each kind of image is taken: the usual technique, varied as practice varies."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from SpineSegLib.image import Geometry
+from SpineSegLib.phantom.body import Body
+from SpineSegLib.phantom.imaging.ct import Protocol
+from SpineSegLib.phantom.imaging.detector import Exposure
+from SpineSegLib.phantom.imaging.film import Processing
+from SpineSegLib.phantom.imaging.marker import Collimation
+from SpineSegLib.phantom.imaging.mr import Sequence
+from SpineSegLib.phantom.imaging.radiograph import Marker, Technique
+from SpineSegLib.phantom.imaging.view import View
+
+
+@dataclass(frozen=True)
+class FilmKind:
+    """The usual technique of one kind of radiograph.
+
+    Parameters
+    ----------
+    azimuth : degrees, see `View`
+    levels : the vertebrae between whose centroids the middle of the film lies
+    field : height and width in mm, in the plane of the spine
+    distance : from source to detector in mm, lowest and highest
+    behind : from the spine to the detector in mm, lowest and highest
+    kvp : lowest and highest tube voltage
+    scatter : lowest and highest ratio of scatter to primary behind the patient
+    latitude, gradient : lowest and highest, see `Processing`
+    shift : mm that the middle of the film lies towards the patient's front (lateral) or head
+    """
+
+    azimuth: float
+    levels: tuple[str, str]
+    field: tuple[float, float]
+    distance: tuple[float, float]
+    behind: tuple[float, float]
+    kvp: tuple[float, float]
+    scatter: tuple[float, float]
+    latitude: tuple[float, float]
+    gradient: tuple[float, float]
+    shift: tuple[float, float] = (0.0, 0.0)
+
+
+FILMS = {
+    # Lateral neck at 1.5 to 1.83 m without a grid (the air gap to the shoulder takes the scatter).
+    "lateral-cervical": FilmKind(
+        90.0, ("C2", "C7"), (215.0, 215.0), (1500.0, 1830.0), (220.0, 320.0), (65.0, 80.0), (0.15, 0.5), (0.35, 0.6),
+        (3.2, 4.6), (5.0, 8.0),
+    ),
+    "lateral-lumbar": FilmKind(
+        90.0, ("L1", "S1"), (340.0, 272.0), (1050.0, 1200.0), (200.0, 280.0), (80.0, 95.0), (0.3, 0.9), (0.3, 0.55),
+        (3.2, 4.6), (0.0, 0.0),
+    ),
+    # Whole spine, standing, long film.
+    "ap": FilmKind(
+        0.0, ("C7", "L5"), (800.0, 400.0), (1800.0, 2600.0), (120.0, 200.0), (75.0, 95.0), (0.2, 0.6), (0.35, 0.6),
+        (3.2, 4.6), (0.0, 10.0),
+    ),
+}  # fmt: skip
+"""Distances and voltages as in textbooks of radiographic positioning (72 inches for neck and whole spine, 40 to 48
+for the lumbar spine; 65-80, 80-95 and 75-95 kVp)."""
+
+
+def film_technique(
+    kind: str,
+    body: Body,
+    rng: np.random.Generator,
+    *,
+    size: int = 1024,
+    rotation: float | None = None,
+    inverted: bool | None = None,
+) -> Technique:
+    """Return a technique for a radiograph of this body.
+
+    Parameters
+    ----------
+    kind : one of `FILMS`
+    body : whose measurement points say where the spine lies
+    rng : of everything that varies
+    size : pixels along the longer side
+    rotation : degrees that the patient is turned about the long axis; a few at random unless given
+    inverted : MONOCHROME1; one in six unless given
+    """
+    usual = FILMS[kind]
+    between = lambda ends: float(rng.uniform(*ends))  # noqa: E731
+    lateral = usual.azimuth != 0
+    height, width = (extent * float(rng.uniform(0.95, 1.08)) for extent in usual.field)
+    distance, behind = between(usual.distance), between(usual.behind)
+    turn = float(rng.normal(0, 3)) if rotation is None else rotation
+    front, up = usual.shift
+    centre = _middle(body, usual.levels) + (0.0, front if lateral else 0.0, up)
+    centre = centre + rng.normal(0, (2.0, 4.0, 5.0))
+    scale = size / max(height, width)
+    view = View(
+        azimuth=usual.azimuth + turn,
+        tilt=float(rng.normal(0, 1.5)),
+        roll=float(rng.normal(0, 2)),
+        source_detector=distance,
+        source_centre=distance - behind,
+        size=(max(1, round(height * scale)), max(1, round(width * scale))),
+        pixel=round(1 / scale * distance / (distance - behind), 4),
+        centre=tuple(float(v) for v in centre),
+    )
+    facing_right = bool(lateral and rng.random() < 0.3)
+    return Technique(
+        view=view,
+        exposure=Exposure(
+            kvp=round(between(usual.kvp)),
+            photons=10 ** float(rng.uniform(3.8, 4.7)),
+            scatter_to_primary=between(usual.scatter),
+            focal_spot=float(rng.choice([0.6, 1.2])),
+            detector_blur=float(rng.uniform(0.07, 0.16)),
+            glare=float(rng.uniform(0.03, 0.1)),
+        ),
+        processing=Processing(
+            gradient=between(usual.gradient),
+            latitude=between(usual.latitude),
+            enhancement=float(rng.uniform(0.2, 1.2)),
+            density=float(rng.normal(0, 0.25)),
+            black=float(rng.uniform(0.005, 0.03)),
+            white=float(rng.uniform(0.985, 0.999)),
+        ),
+        collimation=_collimation(rng),
+        marker=_marker(rng, lateral=lateral, facing_right=facing_right, pixel=1 / scale, rows=view.size[0]),
+        inverted=bool(rng.random() < 1 / 6) if inverted is None else inverted,
+        mirrored=facing_right,
+    )
+
+
+def _middle(body: Body, levels: tuple[str, str]) -> np.ndarray:
+    """Return the middle between two vertebrae (the nearest there are), or of the grid where there are no points."""
+    points = {level: named["centroid"] for level, named in body.measurements.get("points", {}).items()
+              if "centroid" in named}  # fmt: skip
+    if not points:
+        return body.geometry.to_world((np.array(body.geometry.shape) - 1) / 2)
+    ends = [points[level] if level in points else list(points.values())[n] for level, n in
+            zip(levels, (0, -1), strict=True)]  # fmt: skip
+    return np.mean(ends, axis=0)
+
+
+def _collimation(rng: np.random.Generator) -> Collimation:
+    if rng.random() < 0.45:
+        return Collimation()
+    margins = tuple(float(m) for m in np.maximum(rng.uniform(-0.03, 0.06, 4), 0))
+    shutter = "black" if rng.random() < 0.7 else "none"
+    return Collimation(margins, turn=float(rng.normal(0, 0.6)), penumbra=float(rng.uniform(0.8, 2.5)), shutter=shutter)
+
+
+def _marker(rng: np.random.Generator, *, lateral: bool, facing_right: bool, pixel: float, rows: int) -> Marker | None:
+    if rng.random() < 0.15:
+        return None
+    right = bool(rng.random() < 0.5)
+    if lateral:
+        # Over the free field behind the neck, high or low.
+        side = 0.1 if facing_right else 0.9
+        place = (float(rng.uniform(0.1, 0.25)), side + float(rng.normal(0, 0.02)))
+    else:
+        side = 0.1 if right else 0.9
+        place = (float(rng.uniform(0.05, 0.3)), side + float(rng.normal(0, 0.01)))
+    height = float(rng.uniform(9, 16)) * rows * pixel / 260
+    return Marker("R" if right else "L", place, height, ring=bool(rng.random() < 0.4))
+
+
+def ct_grid(body: Body, rng: np.random.Generator, *, size: int = 256, oblique: float | None = None) -> Geometry:
+    """Return the grid of a CT: slices from below upwards, thicker than its pixels, slightly turned.
+
+    Parameters
+    ----------
+    size : pixels along a side of a slice
+    oblique : degrees of turning about each axis; up to a few at random unless given
+    """
+    middle = _middle(body, _ends(body))
+    extent = np.array(body.geometry.shape)[::-1] * body.geometry.step[::-1]
+    points = [np.array(named["centroid"]) for named in body.measurements.get("points", {}).values()
+              if "centroid" in named]  # fmt: skip
+    tall = np.ptp([point[2] for point in points]) + 60 if points else extent[2]
+    tall = min(float(tall), float(extent[2]))
+    across = float(rng.uniform(0.55, 0.85)) * size
+    across = min(across, float(max(extent[0], extent[1])))
+    pixel = across / size
+    thickness = float(rng.choice([0.8, 1.0, 1.5, 2.0])) * 256 / max(size, 64)
+    slices = max(8, int(np.ceil(tall / thickness)))
+    if slices > size:
+        slices, thickness = size, tall / size
+    angles = rng.normal(0, 3, 3) if oblique is None else np.full(3, oblique)
+    return _grid((slices, size, size), (-pixel, -pixel, thickness), np.eye(3), angles, middle)
+
+
+def mr_grid(body: Body, rng: np.random.Generator, *, size: int = 320, oblique: float | None = None) -> Geometry:
+    """Return the grid of a sagittal MR: thick slices from the patient's right to left, rows downwards.
+
+    Parameters
+    ----------
+    size : pixels along a side of a slice
+    oblique : degrees of turning about each axis; up to a few at random unless given
+    """
+    middle = _middle(body, _ends(body))
+    points = [np.array(named["centroid"]) for named in body.measurements.get("points", {}).values()
+              if "centroid" in named]  # fmt: skip
+    tall = (np.ptp([point[2] for point in points]) if points else 150) * float(rng.uniform(1.25, 1.45))
+    pixel = tall / size
+    thickness = float(rng.uniform(3.0, 4.5))
+    # i to the back, j downwards, k to the left: columns of RAS vectors.
+    axes = np.array([[0, 0, -1], [-1, 0, 0], [0, -1, 0]], dtype=float)
+    angles = rng.normal(0, 2, 3) if oblique is None else np.full(3, oblique)
+    return _grid((int(rng.integers(11, 18)), size, size), (pixel, pixel, thickness), axes, angles, middle)
+
+
+def _ends(body: Body) -> tuple[str, str]:
+    levels = list(body.measurements.get("points", {})) or ["C1", "C1"]
+    return levels[0], levels[-1]
+
+
+def _grid(shape: tuple, step: tuple, axes: np.ndarray, angles: np.ndarray, middle: np.ndarray) -> Geometry:
+    (ca, cb, cc), (sa, sb, sc) = np.cos(np.radians(angles)), np.sin(np.radians(angles))
+    turn = (
+        np.array([[cc, -sc, 0], [sc, cc, 0], [0, 0, 1]])
+        @ np.array([[cb, 0, sb], [0, 1, 0], [-sb, 0, cb]])
+        @ np.array([[1, 0, 0], [0, ca, -sa], [0, sa, ca]])
+    )
+    matrix = np.eye(4)
+    matrix[:3, :3] = turn @ axes @ np.diag(step)
+    matrix[:3, 3] = middle - matrix[:3, :3] @ ((np.array(shape)[::-1] - 1) / 2)
+    return Geometry(shape, matrix)
+
+
+def ct_protocol(rng: np.random.Generator) -> Protocol:
+    """Return noise and kernel of a CT, varied."""
+    return replace(
+        Protocol(),
+        noise=float(rng.uniform(8, 30)),
+        sharpness=float(rng.uniform(0.4, 0.75)),
+        blur=float(rng.uniform(0.25, 0.5)),
+    )
+
+
+def mr_sequence(rng: np.random.Generator) -> Sequence:
+    """Return a T2-weighted sequence, varied."""
+    return Sequence(
+        tr=float(rng.uniform(2800, 4500)),
+        te=float(rng.uniform(85, 120)),
+        snr=float(rng.uniform(30, 90)),
+        bias=float(rng.uniform(0.05, 0.2)),
+        reach=float(rng.uniform(110, 220)),
+    )
