@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from SpineSegLib.errors import problem
+from SpineSegLib.errors import InputError, problem
 from SpineSegLib.image import Geometry, Image, SpacingSource
 from SpineSegLib.io import itk, nifti, nrrd
 from SpineSegLib.io.suffixes import NIFTI, NRRD, SEG_NRRD, suffix_of
@@ -140,12 +140,15 @@ def write_volume(array: np.ndarray, geometry: Geometry, modality: str | None, pa
     try:
         with itk.quiet():
             sitk.WriteImage(image, str(path), useCompression=suffix != ".nii")
-    except RuntimeError:
+        # SimpleITK does not notice every disk that fills up, so the file is looked at again.
+        if suffix in NIFTI:
+            nifti.check(path)
+        else:
+            itk.read(path, "a whole file", _AGAIN)
+    except (RuntimeError, InputError):
         raise problem(
             path, "it could not be written whole", "room on the disk", "Free space or choose another folder"
         ) from None
-    if suffix in NIFTI:
-        nifti.check(path)
 
 
 def as_image(path: Path, modality: str | None) -> Image:
