@@ -6,7 +6,7 @@ millimetres, as in 3D Slicer.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from functools import cached_property
@@ -57,8 +57,8 @@ class Geometry:
         if len(shape) != 3 or min(shape) < 1:
             msg = f"geometry shape is {self.shape}, expected three positive numbers (k, j, i)"
             raise ValueError(msg)
-        if matrix.shape != (4, 4) or not np.isfinite(matrix).all() or abs(np.linalg.det(matrix[:3, :3])) < 1e-12:
-            msg = f"ijk_to_ras is {np.array2string(matrix)}, expected an invertible 4x4 matrix"
+        if matrix.shape != (4, 4) or not np.isfinite(matrix).all() or not _spans_space(matrix):
+            msg = f"ijk_to_ras is {matrix.tolist()}, expected an invertible 4x4 matrix with the last row 0 0 0 1"
             raise ValueError(msg)
         matrix.setflags(write=False)
         object.__setattr__(self, "shape", shape)
@@ -197,6 +197,13 @@ class Reorientation:
         return tuple(slice(None, None, -1 if flip else 1) for flip in self.flips)
 
 
+def _spans_space(matrix: np.ndarray) -> bool:
+    """Tell whether a 4x4 matrix is affine and its axes do not lie in one plane, whatever their lengths."""
+    volume = abs(np.linalg.det(matrix[:3, :3]))
+    box = np.prod(np.linalg.norm(matrix[:3, :3], axis=0))
+    return bool(volume > 1e-9 * box and (matrix[3] == [0, 0, 0, 1]).all())
+
+
 def _corners(shape: tuple[int, int, int]) -> np.ndarray:
     ends = [(0, n - 1) for n in shape]
     return np.stack(np.meshgrid(*ends, indexing="ij"), axis=-1).reshape(-1, 3)
@@ -211,7 +218,8 @@ def resample(
     ----------
     array : k, j, i array with the shape of `source`
     order : 0 for labels (nearest neighbour), 1 for linear; a target coarser than its source is not smoothed first
-    fill : value outside the source; its minimum for images and 0 for labels unless given
+    fill : value outside the source, whose outermost voxels reach half a step beyond their centres; the minimum for
+        images and 0 for labels unless given
 
     Returns
     -------
@@ -230,27 +238,38 @@ def resample(
         matrix[:3, 3],
         output_shape=target.shape,
         order=order,
-        mode="grid-constant",
-        cval=fill,
+        mode="nearest",
     )
+    for k, index in enumerate(_source_index(matrix, target.shape)):
+        values[k][~_inside(index, array.shape)] = fill
     return values if array.dtype.kind == "f" else np.rint(values).astype(array.dtype)
 
 
 def _nearest(array: np.ndarray, matrix: np.ndarray, shape: tuple[int, int, int], fill: float) -> np.ndarray:
-    """Nearest neighbour, slice by slice; a voxel belongs to the grid up to its edge, half a step from its centre."""
+    """Nearest neighbour, slice by slice; halves are rounded up."""
     out = np.full(shape, fill, dtype=array.dtype)
-    j, i = np.meshgrid(np.arange(shape[1]), np.arange(shape[2]), indexing="ij")
-    limits = np.array(array.shape)
-    for k in range(shape[0]):
-        # Rounding half up in one place; the tiny offset keeps exact halves stable against rounding errors.
-        index = [
-            np.floor(matrix[a, 0] * k + matrix[a, 1] * j + matrix[a, 2] * i + matrix[a, 3] + 0.5 + 1e-9)
-            for a in range(3)
-        ]
-        inside = np.logical_and.reduce([(index[a] >= 0) & (index[a] < limits[a]) for a in range(3)])
-        where = tuple(index[a][inside].astype(np.intp) for a in range(3))
-        out[k][inside] = array[where]
+    for k, index in enumerate(_source_index(matrix, shape)):
+        inside = _inside(index, array.shape)
+        out[k][inside] = array[tuple(np.floor(index[a][inside] + (0.5 + _TINY)).astype(np.intp) for a in range(3))]
     return out
+
+
+_TINY = 1e-9
+"""Part of a step that keeps exact halves stable against rounding errors."""
+
+
+def _source_index(matrix: np.ndarray, shape: tuple[int, int, int]) -> Iterator[list[np.ndarray]]:
+    """Yield, for each slice of a grid, the three source indices of its voxels as arrays of the slice's shape."""
+    j, i = np.arange(shape[1])[:, None], np.arange(shape[2])[None, :]
+    first = [matrix[a, 1] * j + matrix[a, 2] * i + matrix[a, 3] for a in range(3)]
+    for k in range(shape[0]):
+        yield [first[a] + matrix[a, 0] * k for a in range(3)]
+
+
+def _inside(index: list[np.ndarray], shape: tuple[int, int, int]) -> np.ndarray:
+    """Tell which indices lie in the grid, whose voxels reach half a step from their centres (as in ITK)."""
+    low, high = -0.5 - _TINY, np.array(shape) - 0.5 - _TINY
+    return np.logical_and.reduce([(index[a] >= low) & (index[a] < high[a]) for a in range(3)])
 
 
 @dataclass(frozen=True, eq=False)

@@ -40,30 +40,31 @@ def main(arguments: Sequence[str] | None = None) -> int:
         with results_only() as stream:
             options.run(options, Console(options, stream))
         return DONE
-    except InputError as error:
-        status, line = INPUT_AT_FAULT, f"error: {error}"
-    except (Cancelled, KeyboardInterrupt) as error:
-        status, line = CANCELLED, f"cancelled: {str(error) or 'interrupted'}; nothing was written"
     except BrokenPipeError:
         # Whoever read the output has left (… | head); say nothing, and keep Python from trying again at its exit.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.__stdout__.fileno())
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
         return INPUT_AT_FAULT
-    except OSError as error:
-        place = f"{error.filename}: " if error.filename else ""
-        status, line = INPUT_AT_FAULT, f"error: {place}{error.strerror or error}. Check the disk and its permissions."
-    except Exception as error:
-        status, line = INPUT_AT_FAULT, f"error: {_unexpected(error)}"
-    if debug:
-        traceback.print_exc(file=sys.stderr)
-    print(" ".join(line.split()), file=sys.stderr)
-    return status
+    except (Exception, KeyboardInterrupt) as error:
+        if debug:
+            traceback.print_exception(error, file=sys.stderr)
+        status, line = _told(error)
+        print(" ".join(line.split()), file=sys.stderr)
+        return status
 
 
-def _unexpected(error: Exception) -> str:
+def _told(error: BaseException) -> tuple[int, str]:
+    """Return the exit status and the one line for what stopped a command."""
+    if isinstance(error, InputError):
+        return INPUT_AT_FAULT, f"error: {error}"
+    if isinstance(error, (Cancelled, KeyboardInterrupt)):
+        return CANCELLED, f"cancelled: {str(error) or 'interrupted'}; nothing was written"
     text = f"{type(error).__name__}: {error}"
     if isinstance(error, MemoryError) or "can't allocate memory" in text or "out of memory" in text.lower():
-        return "there is not enough memory for this. Close other programs, or crop the image, and try again."
-    return f"internal error ({text[:300]}). Please report it; --debug shows where it happened."
+        return INPUT_AT_FAULT, "error: there is not enough memory for this. Close other programs, or crop the image."
+    if isinstance(error, OSError):
+        place = f"{error.filename}: " if error.filename else ""
+        return INPUT_AT_FAULT, f"error: {place}{error.strerror or error}. Check the disk and its permissions."
+    return INPUT_AT_FAULT, f"error: internal error ({text[:300]}). Please report it; --debug shows where it happened."
 
 
 def _parser() -> argparse.ArgumentParser:

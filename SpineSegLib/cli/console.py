@@ -7,9 +7,11 @@ import contextlib
 import json
 import os
 import sys
+import tempfile
 from collections.abc import Iterator, Sequence
 from typing import IO
 
+from SpineSegLib.errors import InputError
 from SpineSegLib.progress import Progress, Reporter
 
 
@@ -86,3 +88,31 @@ def results_only() -> Iterator[IO[str]]:
             stack.callback(os.dup2, kept, 1)
         stack.enter_context(contextlib.redirect_stdout(sys.stderr))
         yield results
+
+
+@contextlib.contextmanager
+def held_back() -> Iterator[None]:
+    """Hold back what C code prints on standard error; it is dropped when the block raises an InputError that says it.
+
+    ITK and VTK print a page for a full disk, which would bury the one line that is meant for the user.
+    """
+    if sys.stderr is not sys.__stderr__:
+        yield
+        return
+    sys.stderr.flush()
+    kept = os.dup(2)
+    with tempfile.TemporaryFile() as pages:
+        os.dup2(pages.fileno(), 2)
+        told = False
+        try:
+            yield
+        except InputError:
+            told = True
+            raise
+        finally:
+            sys.stderr.flush()
+            os.dup2(kept, 2)
+            os.close(kept)
+            if not told:
+                pages.seek(0)
+                sys.stderr.write(pages.read().decode("utf-8", "replace"))

@@ -7,6 +7,7 @@ import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
+from SpineSegLib.cli.console import held_back
 from SpineSegLib.errors import InputError, problem
 from SpineSegLib.image import Image, Segmentation
 from SpineSegLib.progress import Progress
@@ -71,7 +72,8 @@ def _write(image: Image, segmentation: Segmentation, path: Path) -> tuple[str, .
     if suffix == ".mrb":
         from SpineSegLib.mrml import write_scene
 
-        write_scene(image, segmentation, path)
+        with held_back():
+            write_scene(image, segmentation, path)
     elif suffix == ".png":
         from SpineSegLib.io import write_overlay
 

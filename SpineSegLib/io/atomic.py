@@ -53,6 +53,11 @@ def all_written_whole(*paths: str | Path) -> Iterator[tuple[Path, ...]]:
             temporaries.append(_claim(target))
         try:
             yield tuple(temporaries)
+        except InputError as error:
+            text = str(error)
+            for temporary, target in zip(temporaries, targets, strict=True):
+                text = text.replace(str(temporary), str(target))
+            raise InputError(text) from error
         except OSError as error:
             # Only what the disk refused is the output's fault; a file that the block failed to read is not.
             if error.errno in _REASONS and not _elsewhere(error, temporaries):

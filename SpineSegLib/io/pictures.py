@@ -6,13 +6,19 @@ so the spacing is unknown. Its rows run down the image and are taken as they are
 
 from __future__ import annotations
 
-import warnings
+import struct
+import zlib
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from SpineSegLib.errors import InputError, problem
 from SpineSegLib.image import Geometry, Image, SpacingSource
+from SpineSegLib.io import itk
+
+if TYPE_CHECKING:
+    from PIL.Image import Image as Picture
 
 _GREY_TOLERANCE = 24
 """Largest difference between colour channels that JPEG compression of a grey picture makes."""
@@ -36,7 +42,7 @@ def read_picture(path: Path, modality: str | None = None) -> Image:
 
 
 def pixels(path: Path, *, indices: bool = False) -> np.ndarray:
-    """Return the decoded pixels, rows by columns (by channels).
+    """Return the decoded pixels, rows by columns (by channels), upright as EXIF says.
 
     Parameters
     ----------
@@ -44,27 +50,69 @@ def pixels(path: Path, *, indices: bool = False) -> np.ndarray:
     indices : give the numbers of a palette picture instead of its colours (label pictures)
     """
     from PIL import Image as Pillow
-    from PIL import ImageOps, UnidentifiedImageError
+    from PIL import UnidentifiedImageError
 
     try:
-        with warnings.catch_warnings(), Pillow.open(path) as picture:
-            warnings.simplefilter("ignore")
+        with Pillow.open(path) as picture:
             if getattr(picture, "n_frames", 1) > 1:
                 raise problem(path, f"it has {picture.n_frames} pages", "a single picture", "Save the page you want")
             if picture.width * picture.height > _PIXEL_LIMIT:
                 raise problem(path, f"it has {picture.width} x {picture.height} pixels", "a radiograph", "Crop it")
-            picture = ImageOps.exif_transpose(picture)
-            if picture.mode == "P" and not indices:
-                picture = picture.convert("RGB")
-            if picture.mode in ("1", "CMYK", "YCbCr", "HSV", "LAB", "PA"):
-                picture = picture.convert("L" if picture.mode == "1" else "RGB")
-            return np.asarray(picture)
+            array = _deep_colours(path, picture)
+            return _upright(_decoded(picture, indices) if array is None else array, picture.getexif().get(0x112, 1))
     except InputError:
         raise
     except UnidentifiedImageError:
         raise problem(path, "this is not a picture", "PNG, JPEG or TIFF", "Export the image again") from None
-    except (OSError, SyntaxError, ValueError, Pillow.DecompressionBombError):
+    except (*_DAMAGED, Pillow.DecompressionBombError):
         raise problem(path, "it is damaged or cut off", "a whole picture", "Export the image again") from None
+
+
+_DAMAGED = (OSError, SyntaxError, ValueError, TypeError, KeyError, IndexError, EOFError, AttributeError, OverflowError)
+_DAMAGED += (struct.error, zlib.error, MemoryError)
+
+
+def _decoded(picture: Picture, indices: bool) -> np.ndarray:
+    mode = picture.mode
+    if mode == "P" and not indices:
+        picture = picture.convert("RGB")
+    elif mode == "1":
+        picture = picture.convert("L")
+    elif mode in ("CMYK", "YCbCr", "HSV", "LAB", "PA"):
+        picture = picture.convert("RGB")
+    array = np.asarray(picture)
+    array = array.astype(array.dtype.newbyteorder("="))
+    if mode.startswith("I;16") and getattr(picture, "tag_v2", {}).get(262) == 0:
+        # Pillow turns TIFF's 'white is zero' over for 8 bits only.
+        return np.iinfo(array.dtype).max - array
+    return array
+
+
+def _deep_colours(path: Path, picture: Picture) -> np.ndarray | None:
+    """Return a colour picture of 16 bits, which Pillow would cut to 8, or None for any other."""
+    if picture.mode not in ("RGB", "RGBA"):
+        return None
+    if picture.format == "TIFF":
+        deep = 16 in picture.tag_v2.get(258, ())
+    else:
+        # Bit depth and colour type in a PNG's IHDR. Grey with alpha (type 4) is left at 8 bits: SimpleITK fails on it.
+        with path.open("rb") as file:
+            head = file.read(26)
+        deep = picture.format == "PNG" and head[24] == 16 and head[25] in (2, 6)
+    if not deep:
+        return None
+    return itk.array_of(itk.read(path, "a whole picture", "Export the image again"))
+
+
+def _upright(array: np.ndarray, orientation: int) -> np.ndarray:
+    """Turn rows and columns as the EXIF or TIFF orientation asks for (TIFF 6.0, tag 274)."""
+    if orientation >= 5:
+        array = array.swapaxes(0, 1)
+    if orientation in (3, 4, 7, 8):
+        array = array[::-1]
+    if orientation in (2, 3, 6, 7):
+        array = array[:, ::-1]
+    return np.ascontiguousarray(array)
 
 
 def grey(path: Path, array: np.ndarray) -> np.ndarray:

@@ -8,7 +8,6 @@ where its segments are; the full grid is then rebuilt from that reference geomet
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
@@ -89,13 +88,8 @@ def _conversion_parameters(geometry: Geometry) -> str:
     return f"{_REFERENCE}|{';'.join(numbers)};|Grid of the image that was segmented.&"
 
 
-def read_seg_nrrd(path: Path, structures: Mapping[int, Structure] | None = None) -> Segmentation:
+def read_seg_nrrd(path: Path) -> Segmentation:
     """Read a segmentation that Slicer or we wrote.
-
-    Parameters
-    ----------
-    path : the file
-    structures : label value -> structure, instead of what the file's names and codes say
 
     Raises
     ------
@@ -126,11 +120,11 @@ def read_seg_nrrd(path: Path, structures: Mapping[int, Structure] | None = None)
         layers = [_placed(layer, geometry.shape, start) for layer in layers]
     if layers[0].dtype.kind == "f":
         layers = [layer.astype(np.int32) for layer in layers]
-    segments = [segment for segment in _segments(path, header, structures) if segment.layer < len(layers)]
+    segments = [segment for segment in _segments(path, header) if segment.layer < len(layers)]
     return Segmentation(tuple(layers), tuple(segments), geometry)
 
 
-def _segments(path: Path, header: NrrdHeader, structures: Mapping[int, Structure] | None) -> list[Segment]:
+def _segments(path: Path, header: NrrdHeader) -> list[Segment]:
     numbers = sorted({int(n) for key in header.keys for n in re.findall(r"^Segment(\d+)_", key)})
     segments, places = [], set()
     for order, number in enumerate(numbers):
@@ -150,8 +144,7 @@ def _segments(path: Path, header: NrrdHeader, structures: Mapping[int, Structure
             )
         places.add((layer, label))
         name = of("Name", of("ID", f"Segment_{number + 1}"))
-        structure = (structures or {}).get(label) or _structure(name, of("Tags", ""))
-        segments.append(Segment(structure, layer, label, name, colour))
+        segments.append(Segment(_structure(name, of("Tags", "")), layer, label, name, colour))
     return segments
 
 

@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-import gzip
 import re
-import struct
-import zlib
 from pathlib import Path
 
 import numpy as np
 
-from SpineSegLib.errors import problem
+from SpineSegLib.errors import InputError, problem
 from SpineSegLib.image import Geometry, Image, SpacingSource
-from SpineSegLib.io import itk, nrrd
-from SpineSegLib.io.suffixes import META, NIFTI, NRRD, suffix_of
+from SpineSegLib.io import itk, nifti, nrrd
+from SpineSegLib.io.suffixes import NIFTI, NRRD, SEG_NRRD, suffix_of
 
 _AGAIN = "Export the image again"
 
@@ -32,13 +29,13 @@ def read_volume(path: Path) -> tuple[np.ndarray, Geometry, str | None]:
     InputError : it is no such file, is damaged or cut off, has several channels or time points, or points elsewhere
     """
     suffix = suffix_of(path)
-    matrix, source = None, None
-    if suffix in NRRD or suffix == ".seg.nrrd":
+    matrix, source, bad = None, None, []
+    if suffix in NRRD or suffix == SEG_NRRD:
         header = nrrd.read_header(path)
         matrix, source, modality = header.matrix(), header.spacing_source, header.keys.get(nrrd.MODALITY_KEY)
         image = itk.read(path, "a whole NRRD file", _AGAIN)
     elif suffix in NIFTI:
-        check_nifti(path)
+        bad = nifti.check(path)
         image = itk.read(path, "a whole NIfTI file", _AGAIN)
         source, modality = _note(image)
     else:
@@ -48,6 +45,8 @@ def read_volume(path: Path) -> tuple[np.ndarray, Geometry, str | None]:
         if source is None and not re.search(r"^\s*Element(Spacing|Size)\s*=", text, re.MULTILINE):
             source = SpacingSource.UNKNOWN
     array = _one_volume(path, image)
+    if len(bad):
+        array.reshape(-1)[bad] = np.nan
     if array.ndim == 3 and image.GetDimension() == 4:
         import SimpleITK as sitk
 
@@ -82,35 +81,6 @@ def _one_volume(path: Path, image) -> np.ndarray:
             "Save one time point of it",
         )
     return array
-
-
-def check_nifti(path: Path) -> None:
-    """Refuse a file that is no NIfTI or ends too early.
-
-    niftilib, which SimpleITK uses, fills a cut-off file up with zeros without a word, when reading and when writing.
-    """
-    opened = gzip.open if path.open("rb").read(2) == b"\x1f\x8b" else Path.open
-    try:
-        with opened(path, "rb") as file:
-            head = file.read(348)
-            order = {b"\\\x01\x00\x00": "<", b"\x00\x00\x01\\": ">"}.get(head[:4])
-            if order is None or len(head) < 348 or head[344:347] not in (b"n+1", b"ni1"):
-                raise problem(path, "this is not a NIfTI file", "NIfTI-1 (.nii, .nii.gz)", _AGAIN)
-            if head[344:347] == b"ni1":
-                raise problem(path, "its voxels lie in another file", "NIfTI in one file", "Save it as .nii.gz")
-            dim = struct.unpack(order + "8h", head[40:56])
-            bits, offset = struct.unpack(order + "h", head[72:74])[0], struct.unpack(order + "f", head[108:112])[0]
-            needed = (
-                int(offset)
-                + int(np.prod([max(n, 1) for n in dim[1 : 1 + max(0, min(dim[0], 7))]], dtype=object)) * bits // 8
-            )
-            there = 348
-            while chunk := file.read(1 << 22):
-                there += len(chunk)
-    except (EOFError, zlib.error, gzip.BadGzipFile):
-        raise problem(path, "it is damaged or cut off", "a whole NIfTI file", _AGAIN) from None
-    if there < needed:
-        raise problem(path, f"it is cut off after {there} of {needed} bytes", "a whole NIfTI file", _AGAIN)
 
 
 def _meta_header(path: Path) -> str:
@@ -170,18 +140,18 @@ def write_volume(array: np.ndarray, geometry: Geometry, modality: str | None, pa
     try:
         with itk.quiet():
             sitk.WriteImage(image, str(path), useCompression=suffix != ".nii")
-    except RuntimeError:
+        # SimpleITK does not notice every disk that fills up, so the file is looked at again.
+        if suffix in NIFTI:
+            nifti.check(path)
+        else:
+            itk.read(path, "a whole file", _AGAIN)
+    except (RuntimeError, InputError):
         raise problem(
             path, "it could not be written whole", "room on the disk", "Free space or choose another folder"
         ) from None
-    if suffix in NIFTI:
-        check_nifti(path)
 
 
 def as_image(path: Path, modality: str | None) -> Image:
     """Read a volume file as an image; `modality` overrides what the file says."""
     array, geometry, noted = read_volume(path)
     return Image(array, geometry, modality or noted)
-
-
-__all__ = ["META", "as_image", "check_nifti", "read_volume", "write_volume"]

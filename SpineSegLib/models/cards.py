@@ -147,8 +147,8 @@ def _flaw(card: Card, path: Path) -> tuple[str, str] | None:
 
 @cache
 def registry() -> Mapping[str, Card]:
-    """Return every model by name; the registry is the folder of cards."""
-    return {path.stem: read_card(path) for path in sorted(resource("Models").glob("*.json"))}
+    """Return every model by name; the registry is the folder of cards (``_schema.json`` says what a card holds)."""
+    return {path.stem: read_card(path) for path in sorted(resource("Models").glob("[!_]*.json"))}
 
 
 def card(name: str) -> Card:

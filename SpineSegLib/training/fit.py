@@ -24,13 +24,18 @@ class Fit(lightning.LightningModule):
 
     def __init__(self, network: nn.Module, recipe: Recipe):
         super().__init__()
-        self.network, self.recipe = network, recipe
+        # Channels last halves the time of narrow convolutions on a CPU.
+        self.network, self.recipe = network.to(memory_format=torch.channels_last), recipe
         self.counts = torch.zeros(3)
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        """Return the network's logits."""
+        return self.network(images.contiguous(memory_format=torch.channels_last))
 
     def training_step(self, batch: tuple[torch.Tensor, torch.Tensor], _index: int) -> torch.Tensor:
         """Return the loss of a batch."""
         images, masks = batch
-        loss = weighted_loss(self.network(images), masks, dict(self.recipe.loss))
+        loss = weighted_loss(self(images), masks, dict(self.recipe.loss))
         self.log("train_loss", loss, on_step=False, on_epoch=True, batch_size=len(images))
         return loss
 
@@ -41,7 +46,7 @@ class Fit(lightning.LightningModule):
     def validation_step(self, batch: tuple[torch.Tensor, torch.Tensor], _index: int) -> None:
         """Count agreeing pixels; Dice is taken over the whole validation set."""
         images, masks = batch
-        logits = self.network(images)
+        logits = self(images)
         found = logits > 0
         self.counts += torch.stack([(found * masks).sum(), found.sum(), masks.sum()])
         loss = weighted_loss(logits, masks, dict(self.recipe.loss))

@@ -12,6 +12,10 @@ from pathlib import Path
 
 if sys.platform.startswith("linux"):
     os.environ.setdefault("QT_QPA_PLATFORM", "offscreen")
+    if not os.environ.get("DISPLAY"):
+        os.environ.setdefault("VTK_DEFAULT_OPENGL_WINDOW", "vtkEGLRenderWindow")
+
+sys.pyside6_option_python_enum = 2  # enums compare with ints as PythonQt's do; read when PySide6 is first imported
 
 slot_errors: list[BaseException] = []  # exceptions in Qt slots and VTK observers, which Slicer only prints
 _state: dict = {}

@@ -8,9 +8,7 @@ import contextlib
 import sys
 import types
 
-sys.pyside6_option_python_enum = 2  # enums compare with ints; read when PySide6 is first imported
-
-from PySide6 import QtCore, QtGui, QtWidgets  # noqa: E402
+from PySide6 import QtCore, QtGui, QtWidgets
 
 QT_MODULES = (QtCore, QtGui, QtWidgets)
 _BLOCKING = {
@@ -153,6 +151,15 @@ def _refuse(cls, name):
 
 def install() -> list[type]:
     """Change the classes of PySide6, once; return them."""
+    if not issubclass(QtCore.Qt.CheckState, int):
+        raise RuntimeError("PySide6 was imported before host: its enums do not compare with ints as PythonQt's do")
+    probe, references = QtCore.QObject(), sys.getrefcount(None)
+    for _ in range(200):
+        probe.parent()
+    if references - sys.getrefcount(None) > 150:
+        raise RuntimeError(
+            "this PySide6 loses a None in every call, which ends in a crash (6.12.0 on Python 3.11 does)"
+        )
     named = {id(c): c for module in QT_MODULES for c in (getattr(module, n) for n in dir(module))}
     classes = [c for c in named.values() if isinstance(c, type) and issubclass(c, QtCore.QObject)]
     attributes = []

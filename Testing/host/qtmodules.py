@@ -53,7 +53,8 @@ class QUiLoader:
             raise RuntimeError(f".ui file: the host has no widget class {name}")
         for item in element.findall("property"):
             attribute = item.get("name")
-            if item.get("stdset") == "0" or cls.staticMetaObject.indexOfProperty(attribute) >= 0:
+            of_qt = isinstance(pythonqt.lookup(cls, attribute), pythonqt.PropertyAttribute)
+            if item.get("stdset") == "0" or of_qt:
                 continue
             element.remove(item)
             yield element.get("name"), attribute, _parse(item[0])

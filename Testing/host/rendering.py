@@ -23,15 +23,15 @@ class _View:
         self.window.SetShowWindow(False)
         self.window.SetMultiSamples(0)
         self.window.SetSize(*self.size)
-        self.renderer = vtk.vtkRenderer()
-        self.window.AddRenderer(self.renderer)
-        self.interactor = vtk.vtkRenderWindowInteractor()
-        self.interactor.SetRenderWindow(self.window)
         if not self.window.SupportsOpenGL():
             raise RuntimeError(
                 "no OpenGL: the pictures need EGL with Mesa's software renderer. "
                 "On Debian or Ubuntu: apt-get install libegl1 libgl1-mesa-dri"
             )
+        self.renderer = vtk.vtkRenderer()
+        self.window.AddRenderer(self.renderer)
+        self.interactor = vtk.vtkRenderWindowInteractor()
+        self.interactor.SetRenderWindow(self.window)
         self.interactor.Initialize()
         instance = factory.GetInstance()
         instance.SetMRMLApplicationLogic(slicer.app.applicationLogic())

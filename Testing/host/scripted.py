@@ -214,4 +214,6 @@ def install() -> None:
     _module("i18n", tr=lambda text: text, translate=lambda context, text: text)
     functions = (load_requirements, pip_ensure, pip_install)
     _module("packaging", **{function.__name__: function for function in functions})
-    _module("parameterNodeWrapper", **{name: getattr(parameters, name) for name in parameters.__all__})
+    names = "Choice Default Maximum Minimum SlicerParameterNamePropertyName Validator WithinRange"
+    names = f"{names} isParameterNodeWrapper parameterNodeWrapper".split()
+    _module("parameterNodeWrapper", **{name: getattr(parameters, name) for name in names})

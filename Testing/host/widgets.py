@@ -228,7 +228,7 @@ class qMRMLWidget(StandIn, QWidget):
 
 
 class qMRMLTableView(StandIn, QTableView):
-    MEMBERS = "mrmlScene setMRMLScene mrmlTableNode setMRMLTableNode mrmlSceneChanged selectionChanged"
+    MEMBERS = "mrmlScene setMRMLScene mrmlTableNode setMRMLTableNode mrmlSceneChanged"
     MISSING = """mrmlTableViewNode setMRMLTableViewNode tableModel sortFilterProxyModel transposed firstRowLocked
         firstColumnLocked setTransposed setFirstRowLocked setFirstColumnLocked copySelection pasteSelection
         plotSelection insertRow insertColumn deleteRow deleteColumn"""

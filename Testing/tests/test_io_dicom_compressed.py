@@ -112,7 +112,7 @@ def test_a_syntax_that_nothing_here_decodes_is_named(stored, tmp_path):
     data.PixelData = encapsulate([b"\0\0\1\xb3" + b"\0" * 60])
     data["PixelData"].is_undefined_length = True
     data.file_meta.TransferSyntaxUID = pydicom.uid.MPEG2MPML
-    with pytest.raises(InputError, match="compressed as MPEG2 .*could not be decompressed"):
+    with pytest.raises(InputError, match=r"compressed as MPEG2 .*could not be decompressed"):
         read_image(save(data, tmp_path / "film.dcm"))
 
 
