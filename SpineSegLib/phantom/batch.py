@@ -102,7 +102,7 @@ def _pool(jobs: int) -> Iterator[ProcessPoolExecutor]:
 
 
 def _same_order(order: Order, out: Path) -> None:
-    """Make sure that a folder holds nothing but cases of this order: two orders in one would be told apart by no one."""
+    """Refuse a folder with cases of another order: nobody could tell the two apart."""
     import json
 
     from SpineSegLib.phantom.cases import order_record
@@ -114,7 +114,5 @@ def _same_order(order: Order, out: Path) -> None:
     with suppress(OSError, ValueError):
         found = json.loads(first.read_text(encoding="utf-8")).get("order")
     if found != order_record(order):
-        raise problem(
-            out, f"it holds cases of another order ({first.name})", "an empty folder, or one of the same options and seed",
-            "Choose another folder",
-        )  # fmt: skip
+        what = f"it holds cases of another order ({first.name})"
+        raise problem(out, what, "an empty folder, or one of the same options and seed", "Choose another folder")

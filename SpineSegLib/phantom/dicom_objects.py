@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from SpineSegLib.image import LPS_TO_RAS, Image
+from SpineSegLib.image import LPS_TO_RAS
 from SpineSegLib.phantom.imaging.film import quantised
 
 if TYPE_CHECKING:

@@ -98,6 +98,4 @@ def write_sheet(rows: Sequence[tuple[str, Sequence[Case]]], path: Path, *, heigh
     for line in lines:
         sheet.paste(line, (0, y))
         y += line.height
-    temporary = path.with_name(f".{path.stem}.part.png")
-    sheet.save(temporary, optimize=True)
-    temporary.replace(path)
+    sheet.save(path, optimize=True)

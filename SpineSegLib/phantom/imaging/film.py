@@ -54,12 +54,13 @@ def developed(signal: np.ndarray, pixel: float, processing: Processing, inside: 
     if patient.sum() < 100:
         patient = inside
     middle = float(np.median(opacity[patient]))
-    coarse = blurred(np.clip(opacity, None, middle * 2), 9.0 / pixel)
+    # The coarse part is that of the patient alone, or the skin would shine beside the dark air.
+    matter = np.clip(opacity / 0.35, 0, 1)
+    coarse = blurred(np.clip(opacity, None, middle * 2) * matter, 9.0 / pixel) / (blurred(matter, 9.0 / pixel) + 1e-3)
     fine = opacity - blurred(opacity, 0.8 / pixel)
     shown = opacity - processing.latitude * (coarse - middle) + processing.enhancement * fine
     # Air stays black whatever the patient beside it does to the coarse part.
-    air = np.clip(opacity / 0.35, 0, 1)
-    shown = shown * air + (1 - air) * np.minimum(shown, opacity)
+    shown = shown * matter + (1 - matter) * np.minimum(shown, opacity)
     low, high = np.quantile(shown[patient][::7], [processing.black, processing.white])
     position = (shown - low) / max(float(high - low), 1e-3)
     position = processing.gradient * (position - 0.5) - processing.density

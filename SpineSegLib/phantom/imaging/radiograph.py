@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
@@ -175,29 +175,32 @@ def film_measurements(points: dict, pixel: float, *, lateral: bool, mirrored: bo
 
     Returns
     -------
-    ``"tilt"`` of each endplate in degrees (lateral: from the back to the front, positive when the front is higher;
-    frontal: positive when the patient's left is higher), ``"height"`` of each body at both sides and their mean, and
-    ``"depth"`` (lateral) or ``"width"`` at the upper and lower endplate: mm at the detector, magnified.
+    ``"tilt"`` of each endplate line in degrees (lateral: from the back to the front, positive when the front is higher;
+    frontal: from the patient's left to the right, positive when the right is higher), ``"height"`` of each body at both
+    sides, and ``"depth"`` (lateral) or ``"width"`` of its endplates: mm at the detector, magnified.
     """
-    near, far, across = ("P", "A", "depth") if lateral else ("R", "L", "width")
+    across = "depth" if lateral else "width"
     result: dict[str, dict] = {"tilt": {}, "height": {}, across: {}}
-    # To the front on a lateral film is left in the picture, to the patient's left on a frontal one is right.
-    forward = (-1 if lateral else 1) * (-1 if mirrored else 1)
+    sides = (("A", "ant", "anterior"), ("P", "post", "posterior")) if lateral else (
+        ("R", "right", "right"), ("L", "left", "left"))  # fmt: skip
+    (far, far_line, _), (near, near_line, _) = sides
+    # The front on a lateral film and the patient's right on a frontal one lie to the left in the picture.
+    forward = 1 if mirrored else -1
     for level, named in points.items():
-        if not all(f"{end}{side}" in named for end in "SI" for side in (near, far)):
-            continue
         at = {name: np.array(place) * pixel for name, place in named.items()}
-        tilt, width = {}, {}
-        for end, plate in (("S", "superior"), ("I", "inferior")):
-            down, right = at[end + far] - at[end + near]
-            tilt[plate] = round(float(np.degrees(np.arctan2(-down, right * forward))), 3)
-            width[plate] = round(float(np.hypot(down, right)), 3)
-        sides = {"anterior": "A", "posterior": "P"} if lateral else {"left": "L", "right": "R"}
-        heights = {name: round(float(np.linalg.norm(at["S" + s] - at["I" + s])), 3) for name, s in sides.items()}
-        result["tilt"][level], result["height"][level], result[across][level] = tilt, heights, width
+        tilt, width, heights = {}, {}, {}
+        for end, line, plate in (("S", "sup", "superior"), ("I", "inf", "inferior")):
+            ends = (f"{line} {near_line}", f"{line} {far_line}")
+            ends = ends if all(name in at for name in ends) else (end + near, end + far)
+            if all(name in at for name in ends):
+                down, right = at[ends[1]] - at[ends[0]]
+                tilt[plate] = round(float(np.degrees(np.arctan2(-down, right * forward))), 3)
+            if end + near in at and end + far in at:
+                width[plate] = round(float(np.linalg.norm(at[end + far] - at[end + near])), 3)
+        for letter, _, name in sides:
+            if "S" + letter in at and "I" + letter in at:
+                heights[name] = round(float(np.linalg.norm(at["S" + letter] - at["I" + letter])), 3)
+        for key, values in (("tilt", tilt), ("height", heights), (across, width)):
+            if values:
+                result[key][level] = values
     return result
-
-
-def technique_parameters(technique: Technique) -> dict:
-    """Return all parameters of a technique as plain values for the parameter file."""
-    return asdict(technique)

@@ -93,7 +93,7 @@ def film_technique(
     distance, behind = between(usual.distance), between(usual.behind)
     turn = float(rng.normal(0, 3)) if rotation is None else rotation
     front, up = usual.shift
-    centre = _middle(body, usual.levels) + (0.0, front if lateral else 0.0, up)
+    centre = _middle(body, usual.levels) + np.array([0.0, front if lateral else 0.0, up])
     centre = centre + rng.normal(0, (2.0, 4.0, 5.0))
     scale = size / max(height, width)
     view = View(
