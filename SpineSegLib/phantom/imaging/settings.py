@@ -192,7 +192,7 @@ def ct_grid(body: Body, rng: np.random.Generator, *, size: int = 256, oblique: f
 
 
 def mr_grid(body: Body, rng: np.random.Generator, *, size: int = 320, oblique: float | None = None) -> Geometry:
-    """Return the grid of a sagittal MR: thick slices from the patient's right to left, rows downwards.
+    """Return the grid of a sagittal MR: thick slices from the patient's left to right, rows downwards.
 
     Parameters
     ----------
@@ -205,8 +205,8 @@ def mr_grid(body: Body, rng: np.random.Generator, *, size: int = 320, oblique: f
     tall = (np.ptp([point[2] for point in points]) if points else 150) * float(rng.uniform(1.25, 1.45))
     pixel = tall / size
     thickness = float(rng.uniform(3.0, 4.5))
-    # i to the back, j downwards, k to the left: columns of RAS vectors.
-    axes = np.array([[0, 0, -1], [-1, 0, 0], [0, -1, 0]], dtype=float)
+    # i to the back, j downwards, k to the right: columns of RAS vectors.
+    axes = np.array([[0, 0, 1], [-1, 0, 0], [0, -1, 0]], dtype=float)
     angles = rng.normal(0, 2, 3) if oblique is None else np.full(3, oblique)
     return _grid((int(rng.integers(11, 18)), size, size), (pixel, pixel, thickness), axes, angles, middle)
 
