@@ -19,7 +19,8 @@ from SpineSegLib.phantom.people import Build, drawn, drawn_build, personal, stre
 from SpineSegLib.phantom.pose import Bow, Column, Region
 from SpineSegLib.phantom.shapes import Shape
 from SpineSegLib.phantom.sources import Folders, Sources
-from SpineSegLib.phantom.surroundings import paint_surroundings
+from SpineSegLib.phantom.flesh import drawn_girth
+from SpineSegLib.phantom.surroundings import paint_bones, paint_flesh
 from SpineSegLib.phantom.views import grid, levels_of
 from SpineSegLib.phantom.voxels import Canvas, Texture, near, paint_bone
 
@@ -58,8 +59,10 @@ def build_body(kind: str, seed: int, *, shapes: Folders = None, **options) -> Bo
     column = posed(p, build, bones, int(seed))
     geometry = grid(p, column)
     canvas = Canvas.empty(geometry)
+    girth = drawn_girth(rng["surroundings"], build.size)
+    paint_flesh(canvas, p, column, girth, rng["surroundings"])
     segments, centroids = _paint_column(canvas, p, column, bones, rng["texture"])
-    paint_surroundings(canvas, p, column, sources, build, rng["surroundings"])
+    paint_bones(canvas, p, column, sources, girth, build.size, rng["surroundings"])
     truth = Segmentation((canvas.whole, canvas.part), tuple(segments), geometry)
     shown = [level for level in levels if level in centroids]
     record = {"seed": int(seed), **as_record(p)}

@@ -221,13 +221,14 @@ def _coronal(shape: Shape, marks: dict[str, np.ndarray], profile: dict) -> None:
     low, high = marks["IA"][2], marks["SA"][2]
     coronal = Section(shape, across="x", at=middle)
     mask = coronal.part(0.0, 0.0)
-    rows = {"inf": low + 0.14 * (high - low), "mid": (low + high) / 2, "sup": high - 0.14 * (high - low)}
-    walls = {key: coronal.crossings(mask, 0.0, np.array([z]), vertical=False)[0] for key, z in rows.items()}
-    slender = walls["mid"]
+    slender = coronal.crossings(mask, 0.0, np.array([(low + high) / 2]), vertical=False)[0]
+    bands = {"inf": (low + 0.04 * (high - low), low + 0.3 * (high - low)), "sup": (high - 0.3 * (high - low), high)}
     for side, name, upper, v in ((1, "sup", "S", 1), (0, "inf", "I", -1)):
         # Costal and transverse roots join the body from the side; they are no part of its width.
-        left = max(walls[name][0], slender[0] * 1.35)
-        right = min(walls[name][1], slender[1] * 1.35)
+        rows = (coronal.z >= bands[name][0]) & (coronal.z <= bands[name][1])
+        seen = coronal.u[mask[rows].any(axis=0)]
+        seen = seen[(seen > slender[0] * 1.35) & (seen < slender[1] * 1.35)]
+        left, right = seen[0] - STEP / 2, seen[-1] + STEP / 2
         columns = np.linspace(left + 0.15 * (right - left), right - 0.15 * (right - left), 41)
         ends = coronal.crossings(mask, 0.0, columns, vertical=True)[:, side]
         slope, level = theil_sen(columns, ends)

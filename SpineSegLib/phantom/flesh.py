@@ -1,0 +1,274 @@
+"""Skin, fat, muscle, air and organs: for each line from back to front, where one begins and ends.
+
+Everything is given as a front and a back surface over the grid's x and z, so whole slices are filled at once. The
+sizes are those of adults of medium build, read off cross-sectional atlases; the outline follows the column.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from SpineSegLib.phantom.body import Tissue
+from SpineSegLib.phantom.parameters import Parameters
+from SpineSegLib.phantom.pose import Column
+from SpineSegLib.phantom.voxels import Canvas
+
+OUTLINE = {
+    # half width, front and back of the skin from the body's middle, mm
+    "head": (76, 118, -96),
+    "C1": (72, 118, -84),
+    "C2": (66, 114, -76),
+    "C3": (60, 92, -72),
+    "C4": (58, 62, -72),
+    "C5": (59, 58, -74),
+    "C6": (63, 60, -78),
+    "C7": (76, 64, -82),
+    "T1": (108, 70, -80),
+    "T2": (160, 78, -76),
+    "T3": (196, 92, -72),
+    "T4": (205, 108, -70),
+    "T6": (190, 138, -66),
+    "T8": (168, 150, -66),
+    "T10": (158, 150, -68),
+    "T12": (154, 146, -72),
+    "L2": (150, 134, -78),
+    "L4": (158, 120, -84),
+    "L5": (168, 112, -90),
+    "S1": (176, 116, -96),
+    "seat": (184, 128, -104),
+}
+AIRWAY = {
+    # half width; gap to the column's front and depth, mm (prevertebral tissue: 3-5 mm at C3, 14-20 mm at C6)
+    "C1": (11, 10, 12),
+    "C2": (10, 6, 13),
+    "C3": (9, 5, 13),
+    "C4": (8, 7, 14),
+    "C5": (7, 12, 13),
+    "C6": (8, 15, 15),
+    "C7": (8, 15, 16),
+    "T1": (8, 14, 16),
+    "T2": (8, 14, 16),
+    "T3": (8, 15, 16),
+    "T4": (9, 16, 15),
+}
+
+
+@dataclass(frozen=True)
+class Girth:
+    """How one person's soft tissue differs: factors and millimetres drawn from the seed."""
+
+    wide: float
+    deep: float
+    fat: float
+    shrug: float
+    """How far the shoulders stand higher than usual, mm."""
+
+
+def drawn_girth(rng: np.random.Generator, size: float) -> Girth:
+    """Draw a person's soft tissue."""
+    z = rng.standard_normal(4)
+    return Girth(
+        wide=size * (1 + 0.07 * z[0]),
+        deep=size * (1 + 0.07 * z[1]),
+        fat=float(np.clip(7 + 4 * z[2], 2.5, 20)),
+        shrug=float(np.clip(4 + 14 * z[3], -20, 38)),
+    )
+
+
+@dataclass(frozen=True, eq=False)
+class Slab:
+    """A region between two surfaces over (z, x): back and front, float32 (k, i); empty where back > front."""
+
+    tissue: Tissue
+    back: np.ndarray
+    front: np.ndarray
+    density: float = 1.0
+
+
+def _rows(column: Column, table: dict, girth: Girth) -> tuple[np.ndarray, np.ndarray]:
+    """Return heights (ascending) and rows (x, y of the column, then the table's columns) of the levels in `table`."""
+    place = {level: column.position[n] for n, level in enumerate(column.levels)}
+    if "C1" in place:
+        place["head"] = place["C1"] + np.array([0, 14.0, 75.0])
+    if "S1" in place:
+        place["S1"] = place["S1"] + np.array([0, -12.0, -10.0])
+        place["seat"] = place["S1"] + np.array([0, -28.0, -90.0])
+    rows = [(place[name][2], place[name][0], place[name][1], *table[name]) for name in table if name in place]
+    rows.sort()
+    rows = np.array(rows)
+    return rows[:, 0], rows[:, 1:]
+
+
+def _at(z: np.ndarray, heights: np.ndarray, rows: np.ndarray) -> np.ndarray:
+    """Interpolate rows at heights z, smoothly; constant beyond the ends."""
+    from scipy.interpolate import PchipInterpolator
+
+    keep = np.concatenate([[True], np.diff(heights) > 0.5])
+    return PchipInterpolator(heights[keep], rows[keep])(np.clip(z, heights[0], heights[-1]))
+
+
+def _ellipse(x: np.ndarray, at: np.ndarray, power: float = 2.3) -> tuple[np.ndarray, np.ndarray]:
+    """Return back and front of sections with rows (x0, y0, half width, front, back)."""
+    x0, y0, half, front, back = (at[:, n][:, None] for n in range(5))
+    u = np.clip(np.abs(x[None] - x0) / half, 0, 1)
+    rise = (1 - u**power) ** (1 / power)
+    middle, reach = y0 + (front + back) / 2, (front - back) / 2
+    outside = np.abs(x[None] - x0) >= half
+    low, high = middle - reach * rise, middle + reach * rise
+    low[outside], high[outside] = 1e6, -1e6
+    return low, high
+
+
+def slabs(canvas: Canvas, p: Parameters, column: Column, girth: Girth, rng: np.random.Generator) -> list[Slab]:
+    """Return everything soft, from the skin inwards; later ones replace earlier ones."""
+    x, _, z = canvas.axes()
+    heights, rows = _rows(column, OUTLINE, girth)
+    if "T3" in column.levels and p.kind in ("lateral-cervical", "ct", "mr", "ap"):
+        # Shoulders may stand higher or lower than the vertebrae behind them.
+        shift = girth.shrug
+    else:
+        shift = 0.0
+    outline = _at(z, heights, rows)
+    outline[:, 2] = _at(z - shift, heights, rows[:, 2:3])[:, 0]
+    outline[:, 2] *= girth.wide
+    outline[:, 3:] *= girth.deep
+    found = []
+    for depth, tissue in ((0.0, Tissue.SKIN), (1.8, Tissue.FAT), (1.8 + girth.fat, Tissue.MUSCLE)):
+        inner = outline.copy()
+        inner[:, 2] -= depth
+        inner[:, 3] -= depth
+        inner[:, 4] += depth
+        found.append(Slab(tissue, *_ellipse(x, inner)))
+    found += _trunk(x, z, column, outline, girth, rng)
+    found += _airway(x, z, column, girth)
+    return found
+
+
+def _airway(x, z, column: Column, girth: Girth) -> list[Slab]:
+    levels = [level for level in AIRWAY if level in column.levels]
+    if len(levels) < 2:
+        return []
+    heights, rows = _rows(column, AIRWAY, girth)
+    # Ahead of the bodies' front, not of their middle.
+    front = {
+        level: column.point(level, "SA")[1] if level != "C1" else column.point("C1", "front")[1] for level in levels
+    }
+    order = sorted(levels, key=lambda level: column.position[column.index(level)][2])
+    ahead = np.array([front[level] for level in order])
+    at = _at(z, heights, np.column_stack([rows[:, 0], ahead + rows[:, 3], rows[:, 2], rows[:, 4], 0 * ahead]))
+    back, forward = _ellipse(x, at, 2.0)
+    beyond = (z < heights[0] - 14) | (z > heights[-1] + 22)
+    back[beyond] = 1e6
+    tube = [Slab(Tissue.AIR, back, forward)]
+    if "C3" in levels:
+        # Mouth and nose: air over the tongue, ahead of C2.
+        n = column.index("C2")
+        y0, z0 = column.position[n][1], column.position[n][2]
+        reach = np.clip(1 - ((z - z0 - 26) / 16) ** 2, 0, None)[:, None] ** 0.5
+        wide = np.clip(1 - (np.abs(x - column.position[n][0]) / 15) ** 2, 0, None)[None] ** 0.5
+        nasal = np.where(reach * wide > 0.05, y0 + 30 + 58 * reach * wide, -1e6)
+        tube.append(Slab(Tissue.AIR, np.full_like(nasal, y0 + 22), nasal))
+    return tube
+
+
+def _trunk(x, z, column: Column, outline, girth: Girth, rng: np.random.Generator) -> list[Slab]:
+    """Lungs, belly and its gas, fat behind the belly."""
+    place = {level: column.position[n] for n, level in enumerate(column.levels)}
+    found: list[Slab] = []
+    low = place.get("T11", place.get("T12"))
+    top = place.get("T1", place.get("C7"))
+    y = outline[:, 1][:, None]
+    front, back, half = outline[:, 3][:, None], outline[:, 4][:, None], outline[:, 2][:, None]
+    x0 = outline[:, 0][:, None]
+    if low is not None and (top is not None or "T10" in place):
+        crest = top[2] - 4 if top is not None else low[2] + 400
+        chest_half = np.minimum(half - 22, 128 * girth.wide)
+        tall = np.clip((crest - z) / 90, 0, 1)[:, None] ** 0.5
+        base = np.clip((z - (low[2] - 25)) / 70, 0, 1)[:, None]
+        for side in (-1, 1):
+            # Each lung leaves the middle to heart and great vessels, and the domes rise inwards.
+            inner = 20.0 + (14 if side < 0 else 4)
+            s = side * (x[None] - x0)
+            width = np.maximum(chest_half * (0.45 + 0.55 * tall) - inner, 1)
+            u = (s - inner - width / 2) / (width / 2)
+            rise = np.clip(1 - np.abs(u) ** 2.6, 0, None) ** 0.5 * tall
+            dome = np.clip((z - (low[2] - 30 + 38 * np.cos(0)))[:, None] / 26 + np.abs(u) * 1.4, 0, 1)
+            reach_front, reach_back = (front - 28) * rise * dome * base**0.3, (back + 24) * rise
+            lung_back = np.where((rise * dome > 0.08) & (z[:, None] > low[2] - 35), y + reach_back, 1e6)
+            found.append(Slab(Tissue.LUNG, lung_back, y + reach_front))
+    if "L2" in place:
+        upper, lower = place.get("T12", place["L2"])[2] + 12, place.get("S1", place["L2"] - 90)[2] - 60
+        inside = (z < upper) & (z > lower)
+        u = np.clip(np.abs(x[None] - x0) / np.maximum(half - 26, 1), 0, 1)
+        rise = (1 - u**2.4) ** (1 / 2.4)
+        belly_back = np.where(inside[:, None] & (u < 0.98), y + 24 + 8 * u, 1e6)
+        found.append(Slab(Tissue.ORGAN, belly_back, y + (front - 24) * rise))
+        found += _gas(x, z, place, front, y, rng)
+    return found
+
+
+def _gas(x, z, place, front, y, rng: np.random.Generator) -> list[Slab]:
+    """Bubbles of gas in the bowel, ahead of the column."""
+    found = []
+    l3 = place.get("L3", place["L2"])
+    for _ in range(int(rng.integers(3, 9))):
+        cx, cz = l3[0] + rng.uniform(-115, 115), l3[2] + rng.uniform(-110, 95)
+        cy, r = l3[1] + rng.uniform(50, 85), rng.uniform(8, 22)
+        ball = np.clip(r**2 - (x[None] - cx) ** 2 - (1.4 * (z[:, None] - cz)) ** 2, 0, None) ** 0.5
+        back = np.where(ball > 1, cy - ball, 1e6)
+        found.append(Slab(Tissue.AIR, back, cy + ball))
+    return found
+
+
+def fill(canvas: Canvas, layers: list[Slab], rng: np.random.Generator, unevenness: float = 0.03) -> None:
+    """Write the slabs into the canvas, slice by slice, with smooth random density."""
+    _, y, z = canvas.axes()
+    x = canvas.axes()[0]
+    start, step = y[0], y[1] - y[0]
+    low = [np.ceil((slab.back - start) / step) for slab in layers]
+    high = [np.floor((slab.front - start) / step) for slab in layers]
+    j = np.arange(len(y), dtype=np.int16)[:, None]
+    grain = _Grain(rng, (x, y, z))
+    for k in range(len(z)):
+        plane = canvas.tissue[k]
+        for n, slab in enumerate(layers):
+            a = np.clip(low[n][k], 0, len(y)).astype(np.int16)
+            b = np.clip(high[n][k], -1, len(y) - 1).astype(np.int16)
+            columns = np.flatnonzero(b >= a)
+            if not len(columns):
+                continue
+            first, last = columns[0], columns[-1] + 1
+            rows = slice(int(a[columns].min()), int(b[columns].max()) + 1)
+            part = plane[rows, first:last]
+            np.copyto(
+                part, np.uint8(slab.tissue), where=(j[rows] >= a[None, first:last]) & (j[rows] <= b[None, first:last])
+            )
+        canvas.density[k] = 1 + unevenness * grain.plane(k)
+
+
+class _Grain:
+    """Smooth noise over a grid, made plane by plane from a coarse lattice."""
+
+    def __init__(self, rng: np.random.Generator, axes, length: float = 14.0):
+        self.weights = []
+        counts = []
+        for values in axes:
+            position = (values - values[0]) / length
+            count = int(position[-1]) + 2
+            first = position.astype(int)
+            share = position - first
+            matrix = np.zeros((len(values), count + 1), np.float32)
+            matrix[np.arange(len(values)), first] = 1 - share
+            matrix[np.arange(len(values)), first + 1] = share
+            self.weights.append(matrix)
+            counts.append(count + 1)
+        noise = rng.standard_normal((counts[2], counts[1], counts[0])).astype(np.float32)
+        self.planes = self.weights[1] @ (noise @ self.weights[0].T)
+
+    def plane(self, k: int) -> np.ndarray:
+        """Return slice k, (rows, columns)."""
+        row = self.weights[2][k]
+        used = np.flatnonzero(row)
+        return sum(self.planes[n] * row[n] for n in used)
