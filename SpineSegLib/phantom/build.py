@@ -155,8 +155,9 @@ def _paint_column(canvas: Canvas, p: Parameters, column: Column, bones: dict[str
         if not len(found.index):
             continue
         texture = fine if level[0] in "CT" else coarse
-        free = paint_bone(canvas, found, shell=SHELL[level[0]], mineral=p.mineral, texture=texture)
-        index, points = found.index[free], found.points[free]
+        paint_bone(canvas, found, shell=SHELL[level[0]], mineral=p.mineral, texture=texture)
+        own = found[(found.distance < 0) & (whole[found.index] == 0)]
+        index, points = own.index, own.points
         if not len(index):
             continue
         structure = Structure("sacrum") if level == "S1" else Structure("vertebra", level)

@@ -177,15 +177,15 @@ def pelvis() -> list[Around]:
     """Hip bones and the heads of the thigh bones; upright frame through the middle of S1's endplate."""
 
     def hip(p):
-        wing = np.abs(ellipsoid(p, (52, 30, -18), (84, 82, 74))) - 3.6
-        wing = common(wing, plane(p, (50, 0, -62), (0, 0, -1)), 5.0)
-        wing = common(wing, plane(p, (62, 0, 0), (-1, 0.28, 0)), 4.0)
-        wing = common(wing, plane(p, (0, 62, 30), (0, 1, 0.55)), 6.0)
-        wing = common(wing, plane(p, (0, -46, 0), (0, -1, 0.15)), 5.0)
+        # The wing: a shell that opens to the front, cut to the outline of an ilium seen from the side.
+        wing = np.abs(ellipsoid(p, (40, 34, -10), (92, 84, 92))) - 3.2
+        outline = ellipsoid(p, (90, 8, -20), (90, 76, 62))
+        wing = common(wing, outline, 6.0)
+        wing = common(wing, plane(p, (56, 0, 0), (-1, 0.3, 0.1)), 5.0)
         crest = _chain(
-            p, [(62, -46, -12), (88, -30, 26), (118, 10, 42), (128, 46, 28), (120, 72, -2)], [6, 6, 6.5, 6.5, 6.5]
+            p, [(66, -52, -14), (92, -34, 22), (118, 4, 38), (128, 40, 26), (124, 64, -4)], [5, 5.5, 6, 6, 6]
         )
-        wing = join(wing, common(crest, plane(p, (0, 0, -70), (0, 0, -1))), 6.0)
+        wing = join(wing, crest, 6.0)
         joint = np.maximum(ellipsoid(p, (84, 42, -92), (32, 32, 32)), -ellipsoid(p, (90, 44, -96), (25, 25, 25)))
         pillar = capsule(p, (84, 14, -50), (82, 34, -74), 14, 16, (0.8, 1.2, 1.0))
         posterior = capsule(p, (64, -40, -26), (80, 10, -66), 9, 13, (0.8, 1.0, 1.0))

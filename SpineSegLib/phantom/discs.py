@@ -12,7 +12,6 @@ from SpineSegLib.phantom.voxels import Canvas, Texture, near
 def paint_disc(canvas: Canvas, column: Column, upper: str, lower: str, texture: Texture) -> np.ndarray:
     """Fill what lies between two endplates and within both outlines; return the flat indices."""
     a, b = column.marks[upper], column.marks[lower]
-    top, bottom = column.point(upper, "inf_mid"), column.point(lower, "sup_mid")
     along = _unit(column.point(upper, "inf_ant") - column.point(upper, "inf_post"))
     along = along + _unit(column.point(lower, "sup_ant") - column.point(lower, "sup_post"))
     lateral = column.frame(upper)[:3, 0] + column.frame(lower)[:3, 0]
@@ -43,17 +42,17 @@ def paint_disc(canvas: Canvas, column: Column, upper: str, lower: str, texture: 
         return np.maximum(np.maximum(wall, points[:, 2] - up), down - points[:, 2]).astype(np.float32)
 
     bounds = np.array([[-wide, -deep - 1, -high], [wide, deep + 1, high]])
-    found = near(canvas, distance, bounds, frame)
-    flat = canvas.tissue.reshape(-1)
-    free = flat[found.index] < Tissue.DISC
-    index, points = found.index[free], found.points[free]
+    found = near(canvas, distance, bounds, frame, rim=False)
+    found = found[canvas.whole.reshape(-1)[found.index] == 0]
+    every, flat = found.index, canvas.tissue.reshape(-1)
+    soft = flat[every] < Tissue.DISC
+    index, points = every[soft], found.points[soft]
     flat[index] = Tissue.DISC
     # The nucleus holds more water than the ring.
     r2 = (points[:, 0] / wide) ** 2 + ((points[:, 1] + 0.1 * deep) / deep) ** 2
     tone = 1.03 - 0.05 * np.clip(1 - r2 / 0.5, 0, 1) + 0.01 * texture.at(points)
     canvas.density.reshape(-1)[index] = tone.astype(np.float16)
-    del top, bottom
-    return index
+    return every
 
 
 CORD = {"C": (6.6, 3.9), "T": (4.6, 3.7), "L": (3.8, 3.2)}

@@ -159,18 +159,21 @@ def _airway(x, z, column: Column, girth: Girth) -> list[Slab]:
     ahead = np.array([front[level] for level in order])
     at = _at(z, heights, np.column_stack([rows[:, 0], ahead + rows[:, 3], rows[:, 2], rows[:, 4], 0 * ahead]))
     back, forward = _ellipse(x, at, 2.0)
-    beyond = (z < heights[0] - 14) | (z > heights[-1] + 22)
-    back[beyond] = 1e6
+    back[(z < heights[0] - 14) | (z > heights[-1] + 6)] = 1e6
     tube = [Slab(Tissue.AIR, back, forward)]
-    if "C3" in levels:
-        # Mouth and nose: air over the tongue, ahead of C2.
-        n = column.index("C2")
-        y0, z0 = column.position[n][1], column.position[n][2]
-        reach = np.clip(1 - ((z - z0 - 26) / 16) ** 2, 0, None)[:, None] ** 0.5
-        wide = np.clip(1 - (np.abs(x - column.position[n][0]) / 15) ** 2, 0, None)[None] ** 0.5
-        nasal = np.where(reach * wide > 0.05, y0 + 30 + 58 * reach * wide, -1e6)
-        tube.append(Slab(Tissue.AIR, np.full_like(nasal, y0 + 22), nasal))
+    if "C2" in levels:
+        # Behind the nose and within it, and a slit over the tongue: y and z from C2's middle, then half sizes x, y, z.
+        at2 = column.position[column.index("C2")]
+        for dy, dz, rx, ry, rz in ((24, 34, 13, 11, 22), (60, 46, 12, 36, 13), (52, 17, 15, 34, 3.5)):
+            tube.append(_ball(x, z, at2 + np.array([0, dy, dz]), (rx, ry, rz)))
     return tube
+
+
+def _ball(x, z, centre, radii, tissue: Tissue = Tissue.AIR) -> Slab:
+    """An ellipsoid."""
+    rest = 1 - ((x[None] - centre[0]) / radii[0]) ** 2 - ((z[:, None] - centre[2]) / radii[2]) ** 2
+    reach = radii[1] * np.sqrt(np.clip(rest, 0, None))
+    return Slab(tissue, np.where(rest > 0, centre[1] - reach, 1e6), centre[1] + reach)
 
 
 def _trunk(x, z, column: Column, outline, girth: Girth, rng: np.random.Generator) -> list[Slab]:
@@ -186,7 +189,6 @@ def _trunk(x, z, column: Column, outline, girth: Girth, rng: np.random.Generator
         crest = top[2] - 4 if top is not None else low[2] + 400
         chest_half = np.minimum(half - 22, 128 * girth.wide)
         tall = np.clip((crest - z) / 90, 0, 1)[:, None] ** 0.5
-        base = np.clip((z - (low[2] - 25)) / 70, 0, 1)[:, None]
         for side in (-1, 1):
             # Each lung leaves the middle to heart and great vessels, and the domes rise inwards.
             inner = 20.0 + (14 if side < 0 else 4)
@@ -194,9 +196,11 @@ def _trunk(x, z, column: Column, outline, girth: Girth, rng: np.random.Generator
             width = np.maximum(chest_half * (0.45 + 0.55 * tall) - inner, 1)
             u = (s - inner - width / 2) / (width / 2)
             rise = np.clip(1 - np.abs(u) ** 2.6, 0, None) ** 0.5 * tall
-            dome = np.clip((z - (low[2] - 30 + 38 * np.cos(0)))[:, None] / 26 + np.abs(u) * 1.4, 0, 1)
-            reach_front, reach_back = (front - 28) * rise * dome * base**0.3, (back + 24) * rise
-            lung_back = np.where((rise * dome > 0.08) & (z[:, None] > low[2] - 35), y + reach_back, 1e6)
+            # The diaphragm: a dome whose top lies inwards, its rim low at the side and the back.
+            top_of_dome = low[2] + (30 if side > 0 else 22) - 62 * np.clip(np.abs(u + 0.15), 0, 1.2) ** 2
+            above = np.clip((z[:, None] - top_of_dome) / 30, 0, 1) ** 0.5
+            reach_front = (back + 30) * rise + (front - 28 - back - 30) * rise * above
+            lung_back = np.where((rise > 0.08) & (z[:, None] > top_of_dome), y + (back + 24) * rise, 1e6)
             found.append(Slab(Tissue.LUNG, lung_back, y + reach_front))
     if "L2" in place:
         upper, lower = place.get("T12", place["L2"])[2] + 12, place.get("S1", place["L2"] - 90)[2] - 60
@@ -216,9 +220,7 @@ def _gas(x, z, place, front, y, rng: np.random.Generator) -> list[Slab]:
     for _ in range(int(rng.integers(3, 9))):
         cx, cz = l3[0] + rng.uniform(-115, 115), l3[2] + rng.uniform(-110, 95)
         cy, r = l3[1] + rng.uniform(50, 85), rng.uniform(8, 22)
-        ball = np.clip(r**2 - (x[None] - cx) ** 2 - (1.4 * (z[:, None] - cz)) ** 2, 0, None) ** 0.5
-        back = np.where(ball > 1, cy - ball, 1e6)
-        found.append(Slab(Tissue.AIR, back, cy + ball))
+        found.append(_ball(x, z, (cx, cy, cz), (r * rng.uniform(0.8, 1.6), r, r * rng.uniform(0.6, 1.0))))
     return found
 
 

@@ -7,7 +7,6 @@ from pathlib import Path
 
 import numpy as np
 
-from SpineSegLib.anatomy import LEVELS
 from SpineSegLib.phantom.built_in import built_in_shape
 from SpineSegLib.phantom.mesh_bones import MeshBones, mesh_bones
 from SpineSegLib.phantom.shapes import Field, Shape
@@ -41,16 +40,23 @@ class Sources:
                     return shape if wanted == level else Shape(level, shape.field, shape.frame, source=shape.source)
         return built_in_shape(level)
 
-    def around(self, name: str) -> tuple[Field, MeshBones] | None:
-        """Return a bone of the surroundings and its folder, or None when no folder has it."""
-        for folder in self.folders:
-            if name in folder:
-                return folder.field(name), folder
-        return None
+    def around(self, name: str, anchors: Sequence[str]) -> tuple[Field, np.ndarray, str] | None:
+        """Return a bone of the surroundings that stands still against a vertebra.
 
-    def anchor(self, folder: MeshBones, wanted: Sequence[str]) -> str | None:
-        """Return the first of the levels `wanted` that the folder has: its bones stand still against each other."""
-        return next((level for level in wanted if level in folder and level in LEVELS), None)
+        Parameters
+        ----------
+        anchors : levels that may carry it, best first
+
+        Returns
+        -------
+        field, the 4x4 matrix from the field's frame to the vertebra's own, and that vertebra's level; None when no
+        folder has the bone together with one of the vertebrae
+        """
+        for folder in self.folders:
+            level = next((level for level in anchors if level in folder), None)
+            if name in folder and level is not None:
+                return folder.field(name), np.linalg.inv(folder.shape(level).frame), level
+        return None
 
     def mended(self) -> dict[str, int]:
         """Return which files had open edges closed, and how many."""

@@ -45,7 +45,7 @@ def upright(column: Column, level: str, scale: float) -> np.ndarray:
 
 
 def _paint(canvas: Canvas, item: Around, frame: np.ndarray, mineral: float, texture: Texture) -> None:
-    found = near(canvas, item.distance, item.bounds, frame)
+    found = near(canvas, item.distance, item.bounds, frame, rim=item.tissue is not Tissue.TOOTH)
     if item.tissue is not Tissue.TOOTH:
         paint_bone(canvas, found, shell=item.shell, mineral=item.mineral * mineral, texture=texture)
         return
@@ -69,19 +69,15 @@ def _mesh(
     shell: float = 1.2,
 ) -> bool:
     """Paint a bone of the surroundings from a mesh, standing still against a vertebra; False where none is at hand."""
-    got = sources.around(name)
+    got = sources.around(name, [level for level in anchors if level in column.levels])
     if got is None:
         return False
-    field, folder = got
-    anchor = next((level for level in anchors if level in folder and level in column.levels), None)
-    if anchor is None:
-        return False
-    rest = np.linalg.inv(folder.shape(anchor).frame)
+    field, rest, anchor = got
     grow = np.diag([scale, scale, scale, 1.0])
     frame = column.frame(anchor) @ grow @ rest
     frame[:3, 3] += move
     found = near(canvas, field.sample, field.bounds, frame)
-    found = Near(found.index, found.points, found.distance * scale)
+    found = Near(found.index, found.points, found.distance * scale, found.spread)
     paint_bone(canvas, found, shell=shell, mineral=0.8 * p.mineral, texture=texture)
     return True
 
@@ -94,7 +90,7 @@ def _head(canvas, p, column, sources: Sources, size, texture) -> None:
             continue
         if any(from_mesh):
             # The mesh skull's jaws set the teeth's place.
-            jaw = sources.around("mandible")
+            jaw = sources.around("mandible", ("C1", "C2"))
             if jaw is None:
                 continue
             frame = _teeth_frame(column, jaw, size)
@@ -103,9 +99,7 @@ def _head(canvas, p, column, sources: Sources, size, texture) -> None:
 
 def _teeth_frame(column: Column, jaw, size: float) -> np.ndarray:
     """Return where the built-in teeth stand in a mesh jaw: its front upper edge."""
-    field, folder = jaw
-    anchor = "C1" if "C1" in folder else "C2"
-    rest = np.linalg.inv(folder.shape(anchor).frame)
+    field, rest, anchor = jaw
     box = spread(to_frame(rest, box_corners(field.bounds)))
     shift = np.eye(4)
     # Built-in lower incisors: front at y = 101, edge at z = -13; the mesh jaw's front lies at its box's.

@@ -1,7 +1,8 @@
 """Bones onto a grid: only where a bone is near, and only once a voxel.
 
-Priority where neighbours overlap: metal before bone; of two bones the one painted first keeps the voxel, and bones are
-painted from the sacrum upwards, then the surroundings; bone before disc, disc before canal, canal before soft tissue.
+Priority where neighbours overlap: of two vertebrae the lower one keeps the voxel (bones are labelled from the sacrum
+upwards); bone before disc, disc before canal, canal before soft tissue; metal is put in last and replaces tissue but
+takes no label. The bones of the surroundings leave the labels as they are.
 """
 
 from __future__ import annotations
@@ -69,15 +70,28 @@ class Canvas:
 
 @dataclass(frozen=True, eq=False)
 class Near:
-    """The voxels at or in a bone: flat indices into the grid, points in the bone's own frame, signed distance in mm."""
+    """The voxels at or in a bone.
+
+    Parameters
+    ----------
+    index : flat indices into the grid
+    points : their centres in the bone's own frame (N, 3)
+    distance : signed distance of the centres, mm
+    spread : mm by which the distance changes from one side of the voxel to the other
+    """
 
     index: np.ndarray
     points: np.ndarray
     distance: np.ndarray
+    spread: np.ndarray
+
+    def __getitem__(self, keep: np.ndarray) -> Near:
+        """Return some of the voxels."""
+        return Near(self.index[keep], self.points[keep], self.distance[keep], self.spread[keep])
 
 
-def near(canvas: Canvas, distance, bounds: np.ndarray, frame: np.ndarray, band: float = 0.0) -> Near:
-    """Return the voxels where ``distance(points)`` is below `band`.
+def near(canvas: Canvas, distance, bounds: np.ndarray, frame: np.ndarray, *, rim: bool = True) -> Near:
+    """Return the voxels whose centre is within a solid, and with `rim` also those that it fills in part.
 
     Parameters
     ----------
@@ -85,7 +99,8 @@ def near(canvas: Canvas, distance, bounds: np.ndarray, frame: np.ndarray, band: 
     bounds : box round the bone in the own frame (2, 3)
     frame : 4x4 from the own frame to RAS
     """
-    empty = Near(np.zeros(0, np.int64), np.zeros((0, 3), np.float32), np.zeros(0, np.float32))
+    nothing = np.zeros(0, np.float32)
+    empty = Near(np.zeros(0, np.int64), np.zeros((0, 3), np.float32), nothing, nothing)
     world = to_frame(frame, box_corners(bounds))
     window = canvas.window(np.stack([world.min(axis=0), world.max(axis=0)]))
     if window is None:
@@ -104,9 +119,10 @@ def near(canvas: Canvas, distance, bounds: np.ndarray, frame: np.ndarray, band: 
     ]
     grid = np.stack(np.meshgrid(*middles, indexing="ij"), axis=-1).reshape(-1, 3).astype(np.float32)
     radius = 0.5 * np.linalg.norm([b * c for b, c in zip(blocks, cells, strict=True)])
+    band = 0.5 * max(cells) if rim else 0.0
     # Distances of warped bones are stretched by up to a third.
     rough = distance(grid @ turn.T + shift)
-    chosen = np.flatnonzero(rough < band + 1.35 * radius)
+    chosen = np.flatnonzero(rough < min(band, 0.5) + 1.35 * radius)
     if not len(chosen):
         return empty
     a, b, c = np.unravel_index(chosen, [len(s) for s in starts])
@@ -118,10 +134,28 @@ def near(canvas: Canvas, distance, bounds: np.ndarray, frame: np.ndarray, band: 
     i, j, k = i[inside], j[inside], k[inside]
     points = np.stack([x[i], y[j], z[k]], axis=1) @ turn.T + shift
     values = distance(points)
-    keep = np.flatnonzero(values < band)
+    width = np.full(len(values), min(cells), np.float32)
+    if rim:
+        _widen(distance, points, values, width, cells, turn)
+    keep = np.flatnonzero(values < (0.5 * width if rim else 0.0))
     _, ny, nx = canvas.geometry.shape
     flat = ((k + window[0].start) * ny + j + window[1].start) * nx + i + window[2].start
-    return Near(flat[keep], points[keep], values[keep])
+    return Near(flat[keep], points[keep], values[keep], width[keep])
+
+
+def _widen(distance, points, values, width, cells, turn) -> None:
+    """Along a coarse axis a voxel reaches from within the bone to without: find by how much, near the surface only."""
+    axis = int(np.argmax(cells))
+    if cells[axis] < 1.5 * min(cells):
+        return
+    close = np.flatnonzero(np.abs(values) < 0.5 * cells[axis] + 1.5)
+    ahead = distance(points[close] + np.float32(0.4) * turn[:, axis])
+    slope = np.minimum(np.abs(ahead - values[close]) / 0.4, 1.0)
+    width[close] = np.maximum(width[close], slope * cells[axis])
+
+
+TRABECULAR_SHARE = 0.16
+"""Mineral of nominal trabecular bone (190 HU above marrow's -10) against that of cortex (1250 HU)."""
 
 
 class Texture:
@@ -150,30 +184,34 @@ class Texture:
 
 def paint_bone(
     canvas: Canvas, found: Near, *, shell: float, mineral: float, texture: Texture, gradient: float = 0.25
-) -> np.ndarray:
+) -> None:
     """Make voxels bone: a cortical shell of varying thickness about trabecular bone that is denser near the shell.
+
+    A voxel that is bone, cortex or both in part gets the mineral of its parts. Where two bones share a voxel, the
+    larger amount stays.
 
     Parameters
     ----------
     shell : mean thickness of the cortex, mm
     mineral : density of trabecular bone, 1 = healthy adult
     gradient : how much denser trabecular bone is next to the shell
-
-    Returns
-    -------
-    bool array: which of the voxels were free and are now this bone
     """
-    flat = canvas.tissue.reshape(-1)
-    free = flat[found.index] < Tissue.DISC
-    index, points, depth = found.index[free], found.points[free], -found.distance[free]
+    points, distance = found.points, found.distance
     noise = texture.at(points)
-    thick = shell * np.clip(1 + 0.3 * texture.at(points * 0.31 + 7.0), 0.5, 1.7)
-    # Cortex passes into trabecular bone over a fraction of a millimetre, not at a line.
-    cortex = np.clip((thick - depth) / 0.5 + 0.5, 0, 1)
-    compact = cortex > 0.5
-    flat[index] = np.where(compact, Tissue.CORTICAL, Tissue.TRABECULAR)
-    inner = mineral * np.clip(1 + gradient * np.exp(-depth / 4.0) * 2 - gradient * 0.5 + 0.22 * noise, 0.15, None)
-    # CORTICAL is about 6.5 times TRABECULAR in mineral.
-    mixed = np.where(compact, cortex + (1 - cortex) * inner / 6.5, inner + cortex * 5.5)
-    canvas.density.reshape(-1)[index] = mixed.astype(np.float16)
-    return free
+    thick = shell * np.clip(1 + 0.3 * texture.at(points * np.float32(0.31) + np.float32(7)), 0.5, 1.7)
+    half = 0.5 * found.spread
+    # Within the voxel the distance runs from distance - half to distance + half.
+    within = np.clip((half - distance) / found.spread, 0, 1)
+    inside = np.clip((half - distance - thick) / found.spread, 0, 1)
+    depth = np.maximum(-distance, 0)
+    inner = mineral * np.clip(1 + gradient * (2 * np.exp(-depth / 4.0) - 0.5) + 0.22 * noise, 0.15, None)
+    amount = (within - inside) + inside * inner * TRABECULAR_SHARE
+    tissue, density = canvas.tissue.reshape(-1), canvas.density.reshape(-1)
+    before = tissue[found.index]
+    old = density[found.index].astype(np.float32)
+    old = np.where(before == Tissue.CORTICAL, old, np.where(before == Tissue.TRABECULAR, old * TRABECULAR_SHARE, 0))
+    keep = (amount > old) & (amount > 0.03) & (before < Tissue.TOOTH)
+    index, amount = found.index[keep], amount[keep]
+    compact = amount > 0.55
+    tissue[index] = np.where(compact, Tissue.CORTICAL, Tissue.TRABECULAR)
+    density[index] = np.where(compact, amount, amount / TRABECULAR_SHARE)
