@@ -28,7 +28,13 @@ def add_to(commands: argparse._SubParsersAction) -> None:
     parser.add_argument("--seed", type=int, default=0, metavar="S", help="what the cases are drawn from (0)")
     parser.add_argument("--jobs", type=int, default=1, metavar="J", help="number of processes (1)")
     shapes = parser.add_mutually_exclusive_group()
-    shapes.add_argument("--shapes", metavar="DIR", help="folder of closed surfaces, one a bone")
+    shapes.add_argument(
+        "--shapes",
+        metavar="DIR",
+        action="append",
+        default=[],
+        help="folder of closed surfaces, one a bone; may be repeated",
+    )
     shapes.add_argument("--built-in", action="store_true", help="the shapes that the software brings (the default)")
     parser.add_argument("--sheet", metavar="FILE.png", help="write a picture sheet of all kinds instead of cases")
     _image_options(parser)
@@ -101,12 +107,11 @@ def run(options: argparse.Namespace, console: Console) -> None:
     console.result(content, f"{out}: {made} made, {kept} there already")
 
 
-def _shapes(folder: str | None) -> Path | None:
-    if folder is None:
-        return None
-    if not Path(folder).is_dir():
-        raise problem(folder, "no such folder", "a folder of closed surfaces (.ply, .stl, …)", "Check --shapes")
-    return Path(folder)
+def _shapes(folders: list[str]) -> tuple[Path, ...]:
+    for folder in folders:
+        if not Path(folder).is_dir():
+            raise problem(folder, "no such folder", "a folder of closed surfaces (.ply, .stl, …)", "Check --shapes")
+    return tuple(Path(folder) for folder in folders)
 
 
 def body_options(options: argparse.Namespace) -> dict:
@@ -181,7 +186,7 @@ def _sheet(options: argparse.Namespace, console: Console) -> None:
     path = Path(options.sheet)
     if path.suffix.lower() != ".png":
         raise problem(path, f"its suffix is {path.suffix!r}", "a .png", "Change the suffix")
-    sources = [("built-in shapes", None)]
+    sources = [("built-in shapes", ())]
     if options.shapes:
         sources.append(("mesh shapes", _shapes(options.shapes)))
     body = body_options(options)

@@ -68,8 +68,8 @@ def generate(
         try:
             made = 0
             while waiting:
-                # A report now and then lets the user cancel while every process is busy.
-                ready, waiting = wait(waiting, timeout=1.0, return_when=FIRST_COMPLETED)
+                # A report now and then lets the user stop the run while every process is busy.
+                ready, waiting = wait(waiting, timeout=5.0, return_when=FIRST_COMPLETED)
                 names = [future.result() for future in ready]
                 made += len(names)
                 report(done + made, count, names[-1] if names else "digital spines")

@@ -29,7 +29,7 @@ class Order:
     ----------
     kind : one of `KINDS`
     seed : of the whole run; case n of a seed is the same whatever the number of cases and of processes
-    shapes : folder of closed surfaces, one a bone; the built-in shapes unless given
+    shapes : folders of closed surfaces, one a bone; the built-in shapes where there are none
     size : pixels along the longer side; usual for the kind unless given
     rotation : degrees that the patient is turned for a radiograph, or a CT or MR about all axes; at random unless given
     inverted : radiographs as MONOCHROME1; at random unless given
@@ -39,7 +39,7 @@ class Order:
 
     kind: str
     seed: int = 0
-    shapes: Path | None = None
+    shapes: tuple[Path, ...] = ()
     size: int | None = None
     rotation: float | None = None
     inverted: bool | None = None
@@ -58,9 +58,9 @@ class Order:
 
 
 def order_record(order: Order) -> dict:
-    """Return an order as it is written with each case; the folder of shapes by its name alone."""
+    """Return an order as it is written with each case; folders of shapes by their names alone."""
     record = asdict(order)
-    record["shapes"] = None if order.shapes is None else Path(order.shapes).name
+    record["shapes"] = [Path(folder).name for folder in order.shapes]
     return plain(record)
 
 
@@ -105,7 +105,7 @@ def make_case(order: Order, number: int) -> Case:
     from SpineSegLib.phantom.build import build_body
 
     seed, image_seed = case_seeds(order.seed, number)
-    body = build_body(order.kind, seed, shapes=order.shapes, **order.body)
+    body = build_body(order.kind, seed, shapes=order.shapes or None, **order.body)
     return image_of(body, order, number, image_seed)
 
 
@@ -134,7 +134,7 @@ def image_of(body: Body, order: Order, number: int, image_seed: int) -> Case:
         "number": number,
         "body_seed": case_seeds(order.seed, number)[0],
         "image_seed": image_seed,
-        "shapes": "built-in" if order.shapes is None else Path(order.shapes).name,
+        "shapes": order_record(order)["shapes"] or ["built-in"],
         "image": made,
         "body": body.parameters,
     }

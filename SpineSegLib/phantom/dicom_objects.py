@@ -102,7 +102,14 @@ def _uid(case: Case, what: str) -> str:
     from pydicom.uid import generate_uid
 
     made = case.parameters
-    sources = [case.kind, str(made["seed"]), str(made["number"]), made["shapes"], str(case.image.array.shape), what]
+    sources = [
+        case.kind,
+        str(made["seed"]),
+        str(made["number"]),
+        " ".join(made["shapes"]),
+        str(case.image.array.shape),
+        what,
+    ]
     return generate_uid(entropy_srcs=["SpineSeg phantom", *sources])
 
 

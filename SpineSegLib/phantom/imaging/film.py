@@ -18,21 +18,19 @@ class Processing:
 
     Parameters
     ----------
-    gradient : slope of the curve at its middle, in units of the picture's own range; more is harder
+    gradient : slope of the curve at its middle, against the range of the patient; more is harder
     latitude : part of the coarse differences (centimetres) that is taken away, so that neck and shoulder show in one
         film; 0 for film, 0.3 to 0.6 for digital systems
-    enhancement : how much fine detail (a millimetre) is added
-    density : moves the middle of the curve: positive makes a darker film
-    black : quantile within the patient that becomes nearly black
-    white : quantile within the patient that becomes nearly white
+    structure : how much of what measures some millimetres (edges of bones) is added
+    enhancement : how much of the finest detail (a millimetre) is added
+    density : moves the middle of the curve, in natural logarithms of the odds: positive makes a darker film
     """
 
-    gradient: float = 3.6
+    gradient: float = 4.0
     latitude: float = 0.4
+    structure: float = 0.4
     enhancement: float = 0.6
     density: float = 0.0
-    black: float = 0.02
-    white: float = 0.995
 
 
 def developed(signal: np.ndarray, pixel: float, processing: Processing, inside: np.ndarray | None = None) -> np.ndarray:
@@ -58,14 +56,16 @@ def developed(signal: np.ndarray, pixel: float, processing: Processing, inside: 
     matter = np.clip(opacity / 0.35, 0, 1)
     coarse = blurred(np.clip(opacity, None, middle * 2) * matter, 9.0 / pixel) / (blurred(matter, 9.0 / pixel) + 1e-3)
     fine = opacity - blurred(opacity, 0.8 / pixel)
-    shown = opacity - processing.latitude * (coarse - middle) + processing.enhancement * fine
+    structure = (opacity - blurred(opacity, 4.0 / pixel)) * matter
+    shown = opacity - processing.latitude * (coarse - middle)
+    shown += processing.structure * structure + processing.enhancement * fine
     # Air stays black whatever the patient beside it does to the coarse part.
     shown = shown * matter + (1 - matter) * np.minimum(shown, opacity)
-    low, high = np.quantile(shown[patient][::7], [processing.black, processing.white])
-    position = (shown - low) / max(float(high - low), 1e-3)
-    position = processing.gradient * (position - 0.5) - processing.density
-    ends = 1 / (1 + np.exp(np.array([0.62, -0.62]) * processing.gradient))
-    picture = (1 / (1 + np.exp(-position)) - ends[0]) / (ends[1] - ends[0])
+    low, middle, high = np.quantile(shown[patient][::7], [0.04, 0.5, 0.97])
+    position = processing.gradient * (shown - middle) / max(float(high - low), 1e-3) - processing.density - 0.3
+    # The base of the film: no density below the toe's end, none above the shoulder's.
+    toe, shoulder = 1 / (1 + np.exp(3.0)), 1 / (1 + np.exp(-3.4))
+    picture = (1 / (1 + np.exp(-position)) - toe) / (shoulder - toe)
     return np.clip(picture, 0, 1).astype(np.float32)
 
 

@@ -95,6 +95,7 @@ def film_technique(
     front, up = usual.shift
     centre = _middle(body, usual.levels) + np.array([0.0, front if lateral else 0.0, up])
     centre = centre + rng.normal(0, (2.0, 4.0, 5.0))
+    centre[2], height = _within(body, centre, height, distance - behind, lateral=lateral)
     scale = size / max(height, width)
     view = View(
         azimuth=usual.azimuth + turn,
@@ -120,10 +121,9 @@ def film_technique(
         processing=Processing(
             gradient=between(usual.gradient),
             latitude=between(usual.latitude),
+            structure=float(rng.uniform(0.2, 0.8)),
             enhancement=float(rng.uniform(0.2, 1.2)),
-            density=float(rng.normal(0, 0.25)),
-            black=float(rng.uniform(0.005, 0.03)),
-            white=float(rng.uniform(0.985, 0.999)),
+            density=float(rng.normal(0, 0.3)),
         ),
         collimation=_collimation(rng),
         marker=_marker(rng, lateral=lateral, facing_right=facing_right, pixel=1 / scale, rows=view.size[0]),
@@ -141,6 +141,27 @@ def _middle(body: Body, levels: tuple[str, str]) -> np.ndarray:
     ends = [points[level] if level in points else list(points.values())[n] for level, n in
             zip(levels, (0, -1), strict=True)]  # fmt: skip
     return np.mean(ends, axis=0)
+
+
+def _within(body: Body, centre: np.ndarray, height: float, reach: float, *, lateral: bool) -> tuple[float, float]:
+    """Return the middle and the height of a film that shows nothing above and below the digital patient, mm.
+
+    Parameters
+    ----------
+    centre : wanted
+    height : wanted
+    reach : from the source to the centre
+    """
+    corners = body.geometry.to_world(np.array([(0, 0, 0), np.array(body.geometry.shape) - 1]))
+    low, high = np.sort(corners, axis=0)
+    along = 0 if lateral else 1
+    deep = max(abs(low[along] - centre[along]), abs(high[along] - centre[along]))
+    # Slanting rays leave the patient further up and down than they pass the centre; a turned film needs a margin too.
+    part = 0.97 * reach / (reach + deep)
+    bottom, top = float(low[2]), float(high[2])
+    half = min(height / 2, (top - bottom) / 2 * part)
+    middle = float(np.clip(centre[2], bottom + half / part, max(top - half / part, bottom + half / part)))
+    return middle, 2 * half
 
 
 def _collimation(rng: np.random.Generator) -> Collimation:
@@ -162,7 +183,7 @@ def _marker(rng: np.random.Generator, *, lateral: bool, facing_right: bool, pixe
     else:
         side = 0.1 if right else 0.9
         place = (float(rng.uniform(0.05, 0.3)), side + float(rng.normal(0, 0.01)))
-    height = float(rng.uniform(9, 16)) * rows * pixel / 260
+    height = float(rng.uniform(7, 12)) * rows * pixel / 260
     return Marker("R" if right else "L", place, height, ring=bool(rng.random() < 0.4))
 
 
