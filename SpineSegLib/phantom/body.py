@@ -35,6 +35,7 @@ class Tissue(IntEnum):
     TOOTH = 12
     METAL = 13
     BED = 14
+    NUCLEUS = 15
 
 
 @dataclass(frozen=True, eq=False)

@@ -10,7 +10,7 @@ import numpy as np
 from SpineSegLib.image import Image, Segmentation
 from SpineSegLib.phantom.cases import Case
 
-WINDOWS = {"CT": (-250.0, 1050.0), "MR": (0.0, 850.0), "XR": (0.0, 1.0)}
+WINDOWS = {"CT": (-250.0, 1050.0), "MR": (0.0, 750.0), "XR": (0.0, 1.0)}
 """What is black and what is white."""
 
 

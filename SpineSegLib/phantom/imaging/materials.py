@@ -36,6 +36,7 @@ HOUNSFIELD = {
     Tissue.TOOTH: 2200.0,
     Tissue.METAL: 11000.0,
     Tissue.BED: -750.0,
+    Tissue.NUCLEUS: 80.0,
 }
 """Nominal values at `CT_ENERGY`. Trabecular bone as in healthy adults (L1 at 30-40 years: about 190 to 220 HU, M. Jang
 et al., Radiology 291, 2019); cortex as solid bone before partial volume; organs as in standard radiology texts."""

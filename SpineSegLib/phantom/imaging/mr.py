@@ -20,17 +20,18 @@ RELAXATION = {
     Tissue.ORGAN: (700.0, 50.0, 0.8),
     Tissue.CSF: (4000.0, 1800.0, 1.0),
     Tissue.CORD: (745.0, 78.0, 0.78),
-    Tissue.DISC: (1100.0, 84.0, 0.88),
+    Tissue.DISC: (1000.0, 60.0, 0.85),
     Tissue.CARTILAGE: (1024.0, 42.0, 0.8),
-    Tissue.TRABECULAR: (549.0, 62.0, 0.72),
+    Tissue.TRABECULAR: (549.0, 75.0, 0.75),
     Tissue.CORTICAL: (200.0, 0.5, 0.2),
     Tissue.TOOTH: (200.0, 0.5, 0.1),
     Tissue.METAL: (1.0, 1.0, 0.0),
     Tissue.BED: (1.0, 1.0, 0.0),
+    Tissue.NUCLEUS: (1500.0, 120.0, 0.95),
 }
 """T1 and T2 in ms at 1.5 T and proton density (water 1). Muscle, fat, marrow and kidney-like organs: C. M. J. de
 Bazelaire et al., Radiology 230, 2004; cord, cartilage: G. J. Stanisz et al., Magn. Reson. Med. 54, 2005; CSF and
-the rest: within the ranges of P. A. Bottomley et al., Med. Phys. 11, 1984; the disc is a mean of nucleus and annulus.
+the rest: within the ranges of P. A. Bottomley et al., Med. Phys. 11, 1984; disc is its annulus.
 T2 of fat and marrow is longer in trains of echoes (R. M. Henkelman et al., J. Magn. Reson. Imaging 2, 1992)."""
 
 
@@ -77,7 +78,7 @@ def body_signal(body: Body, sequence: Sequence) -> np.ndarray:
     for k in range(len(out)):
         tissue, density = body.tissue[k], body.density[k].astype(np.float32)
         amount = np.where(tissue == Tissue.TRABECULAR, np.clip(1.2 - 0.2 * density, 0, 1.2), density)
-        amount[tissue > Tissue.TRABECULAR] = 1
+        amount[(tissue > Tissue.TRABECULAR) & (tissue < Tissue.NUCLEUS)] = 1
         out[k] = np.clip(np.rint(table[tissue] * amount), 0, 32000)
     metal = body.tissue == Tissue.METAL
     if metal.any():

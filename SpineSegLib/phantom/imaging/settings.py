@@ -188,28 +188,22 @@ def _marker(rng: np.random.Generator, *, lateral: bool, facing_right: bool, pixe
 
 
 def ct_grid(body: Body, rng: np.random.Generator, *, size: int = 256, oblique: float | None = None) -> Geometry:
-    """Return the grid of a CT: slices from below upwards, thicker than its pixels, slightly turned.
+    """Return the grid of a CT: slices from below upwards, a little turned, within the digital patient.
 
     Parameters
     ----------
-    size : pixels along a side of a slice
+    size : pixels along the longer side of a slice
     oblique : degrees of turning about each axis; up to a few at random unless given
     """
-    middle = _middle(body, _ends(body))
-    extent = np.array(body.geometry.shape)[::-1] * body.geometry.step[::-1]
-    points = [np.array(named["centroid"]) for named in body.measurements.get("points", {}).values()
-              if "centroid" in named]  # fmt: skip
-    tall = np.ptp([point[2] for point in points]) + 60 if points else extent[2]
-    tall = min(float(tall), float(extent[2]))
-    across = float(rng.uniform(0.55, 0.85)) * size
-    across = min(across, float(max(extent[0], extent[1])))
-    pixel = across / size
-    thickness = float(rng.choice([0.8, 1.0, 1.5, 2.0])) * 256 / max(size, 64)
-    slices = max(8, int(np.ceil(tall / thickness)))
-    if slices > size:
-        slices, thickness = size, tall / size
-    angles = rng.normal(0, 3, 3) if oblique is None else np.full(3, oblique)
-    return _grid((slices, size, size), (-pixel, -pixel, thickness), np.eye(3), angles, middle)
+    extent, middle = _extent(body)
+    turn = _turn(rng.normal(0, 3, 3) if oblique is None else np.full(3, oblique))
+    wanted = np.append(extent[:2] * rng.uniform(0.92, 1.0), extent[2])
+    x, y, z = _fitted(wanted, extent, turn)
+    pixel = max(x, y) / size
+    # No more slices than a cube of this size has.
+    thickness = max(float(rng.choice([0.8, 1.0, 1.5, 2.0])) * 256 / size, z / size)
+    shape = (_count(z, thickness), _count(y, pixel), _count(x, pixel))
+    return _grid(shape, (-pixel, -pixel, thickness), turn, middle)
 
 
 def mr_grid(body: Body, rng: np.random.Generator, *, size: int = 320, oblique: float | None = None) -> Geometry:
@@ -217,35 +211,49 @@ def mr_grid(body: Body, rng: np.random.Generator, *, size: int = 320, oblique: f
 
     Parameters
     ----------
-    size : pixels along a side of a slice
+    size : pixels along the longer side of a slice
     oblique : degrees of turning about each axis; up to a few at random unless given
     """
-    middle = _middle(body, _ends(body))
-    points = [np.array(named["centroid"]) for named in body.measurements.get("points", {}).values()
-              if "centroid" in named]  # fmt: skip
-    tall = (np.ptp([point[2] for point in points]) if points else 150) * float(rng.uniform(1.25, 1.45))
-    pixel = tall / size
+    extent, middle = _extent(body)
+    turn = _turn(rng.normal(0, 2, 3) if oblique is None else np.full(3, oblique))
+    x, y, z = _fitted(extent * (1.0, 1.0, rng.uniform(0.9, 1.0)), extent, turn)
+    pixel = max(y, z) / size
     thickness = float(rng.uniform(3.0, 4.5))
     # i to the back, j downwards, k to the right: columns of RAS vectors.
     axes = np.array([[0, 0, 1], [-1, 0, 0], [0, -1, 0]], dtype=float)
-    angles = rng.normal(0, 2, 3) if oblique is None else np.full(3, oblique)
-    return _grid((int(rng.integers(11, 18)), size, size), (pixel, pixel, thickness), axes, angles, middle)
+    shape = (min(_count(x, thickness), 19), _count(z, pixel), _count(y, pixel))
+    return _grid(shape, (pixel, pixel, thickness), turn @ axes, middle)
 
 
-def _ends(body: Body) -> tuple[str, str]:
-    levels = list(body.measurements.get("points", {})) or ["C1", "C1"]
-    return levels[0], levels[-1]
+def _extent(body: Body) -> tuple[np.ndarray, np.ndarray]:
+    """Return the sides of the body's grid along R, A and S, and its middle."""
+    corners = body.geometry.to_world(
+        np.array([[k, j, i] for k in (0, 1) for j in (0, 1) for i in (0, 1)]) * (np.array(body.geometry.shape) - 1)
+    )
+    return np.ptp(corners, axis=0), corners.mean(axis=0)
 
 
-def _grid(shape: tuple, step: tuple, axes: np.ndarray, angles: np.ndarray, middle: np.ndarray) -> Geometry:
+def _fitted(wanted: np.ndarray, extent: np.ndarray, turn: np.ndarray) -> np.ndarray:
+    """Return the sides of a turned box, as wanted or smaller, that lies within an upright one."""
+    return wanted * min(1.0, float((extent / (np.abs(turn) @ wanted)).min()))
+
+
+def _count(length: float, step: float) -> int:
+    return max(4, int(length / step + 1e-6))
+
+
+def _turn(angles: np.ndarray) -> np.ndarray:
     (ca, cb, cc), (sa, sb, sc) = np.cos(np.radians(angles)), np.sin(np.radians(angles))
-    turn = (
+    return (
         np.array([[cc, -sc, 0], [sc, cc, 0], [0, 0, 1]])
         @ np.array([[cb, 0, sb], [0, 1, 0], [-sb, 0, cb]])
         @ np.array([[1, 0, 0], [0, ca, -sa], [0, sa, ca]])
     )
+
+
+def _grid(shape: tuple[int, int, int], step: tuple, axes: np.ndarray, middle: np.ndarray) -> Geometry:
     matrix = np.eye(4)
-    matrix[:3, :3] = turn @ axes @ np.diag(step)
+    matrix[:3, :3] = axes @ np.diag(step)
     matrix[:3, 3] = middle - matrix[:3, :3] @ ((np.array(shape)[::-1] - 1) / 2)
     return Geometry(shape, matrix)
 
