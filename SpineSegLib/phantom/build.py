@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from itertools import pairwise
+
 import numpy as np
 
 from SpineSegLib.anatomy import LEVELS, Structure
@@ -10,16 +13,18 @@ from SpineSegLib.image import Segment, Segmentation
 from SpineSegLib.phantom import pose
 from SpineSegLib.phantom.body import Body
 from SpineSegLib.phantom.discs import paint_canal, paint_disc
+from SpineSegLib.phantom.flesh import drawn_girth
+from SpineSegLib.phantom.hardware import paint_plate
 from SpineSegLib.phantom.levels import atlas_landmarks, vertebra_landmarks
 from SpineSegLib.phantom.measure import measurements
 from SpineSegLib.phantom.morphometry import mean_dimensions
 from SpineSegLib.phantom.parameters import Parameters, as_record
 from SpineSegLib.phantom.parts import body_and_process
+from SpineSegLib.phantom.pathology import broken_process, compressed, lysis, osteophytes, rough_endplates
 from SpineSegLib.phantom.people import Build, drawn, drawn_build, personal, streams
 from SpineSegLib.phantom.pose import Bow, Column, Region
 from SpineSegLib.phantom.shapes import Shape
 from SpineSegLib.phantom.sources import Folders, Sources
-from SpineSegLib.phantom.flesh import drawn_girth
 from SpineSegLib.phantom.surroundings import paint_bones, paint_flesh
 from SpineSegLib.phantom.views import grid, levels_of
 from SpineSegLib.phantom.voxels import Canvas, Texture, near, paint_bone
@@ -55,7 +60,7 @@ def build_body(kind: str, seed: int, *, shapes: Folders = None, **options) -> Bo
     build = drawn_build(p, rng["person"])
     sources = Sources(shapes, p.mend_holes, rng["source"])
     levels = levels_of(p)
-    bones = {level: _personal(sources, build, int(seed), level) for level in levels}
+    bones = {level: _bone(sources, p, build, int(seed), level) for level in levels}
     column = posed(p, build, bones, int(seed))
     geometry = grid(p, column)
     canvas = Canvas.empty(geometry)
@@ -63,6 +68,8 @@ def build_body(kind: str, seed: int, *, shapes: Folders = None, **options) -> Bo
     paint_flesh(canvas, p, column, girth, rng["surroundings"])
     segments, centroids = _paint_column(canvas, p, column, bones, rng["texture"])
     paint_bones(canvas, p, column, sources, girth, build.size, rng["surroundings"])
+    if p.plate and p.plate[0] in levels and p.plate[1] in levels:
+        paint_plate(canvas, column, *p.plate)
     truth = Segmentation((canvas.whole, canvas.part), tuple(segments), geometry)
     shown = [level for level in levels if level in centroids]
     record = {"seed": int(seed), **as_record(p)}
@@ -77,8 +84,19 @@ def level_rng(seed: int, level: str, purpose: int) -> np.random.Generator:
     return np.random.Generator(np.random.PCG64(np.random.SeedSequence(seed, spawn_key=key)))
 
 
-def _personal(sources: Sources, build: Build, seed: int, level: str) -> Shape:
-    return personal(sources.vertebra(level), build, level_rng(seed, level, 0))
+def _bone(sources: Sources, p: Parameters, build: Build, seed: int, level: str) -> Shape:
+    """Return one vertebra as it is in this person, with its wear and its diseases."""
+    bone = personal(sources.vertebra(level), build, level_rng(seed, level, 0))
+    rng = level_rng(seed, level, 3)
+    if level != "C1":
+        bone = rough_endplates(bone, 0.2 + 0.35 * p.osteophytes, rng)
+        bone = osteophytes(bone, p.osteophytes, rng)
+    for fracture in p.fractures:
+        if fracture.level == level:
+            bone = compressed(bone, fracture)
+    if level in p.process_fractures:
+        bone = broken_process(bone, rng)
+    return lysis(bone) if level in p.pars_defects else bone
 
 
 def posed(p: Parameters, build: Build, bones: dict[str, Shape], seed: int) -> Column:
@@ -87,13 +105,15 @@ def posed(p: Parameters, build: Build, bones: dict[str, Shape], seed: int) -> Co
     marks = {v: atlas_landmarks(s) if v == "C1" else vertebra_landmarks(s) for v, s in bones.items()}
     column = Column(levels, marks, np.zeros((len(levels), 3)), np.zeros((len(levels), 3)))
     joints, discs, slips, side = [], {}, {}, {}
-    for upper, lower in zip(levels, levels[1:], strict=False):
+    for upper, lower in pairwise(levels):
         z = level_rng(seed, upper, 1).standard_normal(4)
         if upper == "C1":
             joints.append(4.0 + 2.0 * z[0])
             continue
         joints.append(pose.BEND[upper] + pose.BEND_SD[upper[0]] * z[0])
         discs[upper] = mean_dimensions(upper).disc * build.size * build.disc * float(np.clip(1 + 0.08 * z[1], 0.7, 1.3))
+        if f"{upper}/{lower}" in p.fused:
+            discs[upper] *= 0.75
         slips[upper] = 0.25 * float(np.clip(z[2], -2, 2))
         side[upper] = 0.15 * float(np.clip(z[3], -2, 2))
     for item in p.slips:
@@ -109,7 +129,13 @@ def posed(p: Parameters, build: Build, bones: dict[str, Shape], seed: int) -> Co
         anchor = ("T1", "sup", -p.t1_slope)
     else:
         anchor = (levels[-1], "sup", -5.0 if levels[-1][0] == "T" else 5.0)
-    pose.solve_rotations(column, regions, bows, anchor, np.array(joints))
+    joints = pose.solve_rotations(column, regions, bows, anchor, np.array(joints))
+    if p.motion and any(region.upper[0] == "C2" for region in regions):
+        # The neck moves; what is fused does not.
+        stiff = frozenset(disc.partition("/")[0] for disc in p.fused)
+        regions[0] = replace(regions[0], angle=p.cervical_lordosis + p.motion)
+        joints[0] += 0.15 * p.motion if levels[0] == "C1" else 0.0
+        pose.solve_rotations(column, regions, bows, anchor, joints, stiff)
     pose.stack(column, discs, slips, side, anchor[0])
     if "C1" in levels:
         pose.rest_on_axis(column, 1.3 + 0.3 * float(np.clip(level_rng(seed, "C1", 2).standard_normal(), -2, 2)))
@@ -118,7 +144,7 @@ def posed(p: Parameters, build: Build, bones: dict[str, Shape], seed: int) -> Co
 
 def _regions(p: Parameters, levels: list[str]) -> list[Region]:
     wanted = [
-        Region("cervical lordosis", ("C2", "inf"), ("C7", "inf"), p.cervical_lordosis + p.motion),
+        Region("cervical lordosis", ("C2", "inf"), ("C7", "inf"), p.cervical_lordosis),
         Region("thoracic kyphosis", ("T4", "sup"), ("T12", "inf"), -p.thoracic_kyphosis),
         Region("lumbar lordosis", ("L1", "sup"), ("S1", "sup"), p.lumbar_lordosis),
     ]
@@ -170,12 +196,12 @@ def _paint_column(canvas: Canvas, p: Parameters, column: Column, bones: dict[str
             centroids[level] = _centre(canvas, index)
         elif body.any():
             centroids[level] = _centre(canvas, index[body])
-    for upper, lower in zip(column.levels, column.levels[1:], strict=False):
+    for upper, lower in pairwise(column.levels):
         if upper == "C1" or lower not in column.levels:
             continue
-        index = paint_disc(canvas, column, upper, lower, coarse)
+        name = f"{upper}/{lower}"
+        index = paint_disc(canvas, column, upper, lower, coarse, p.mineral if name in p.fused else None)
         if len(index):
-            name = f"{upper}/{lower}"
             segments.append(_label(whole, index, 0, segments, Structure("disc", name)))
     canal, cord = paint_canal(canvas, column)
     if len(canal):

@@ -14,7 +14,7 @@ from SpineSegLib.anatomy import LEVELS
 from SpineSegLib.phantom.levels import settle
 from SpineSegLib.phantom.morphometry import Dimensions, mean_dimensions
 from SpineSegLib.phantom.shapes import Field, Shape
-from SpineSegLib.phantom.solids import Points, box, capsule, common, cut, ellipsoid, join, plane, tube, turned
+from SpineSegLib.phantom.solids import Points, box, capsule, common, cut, ellipsoid, join, tube, turned
 
 
 class Half:
@@ -36,11 +36,16 @@ class Half:
         return Field(np.ascontiguousarray(whole), np.array([-self.reach, *self.lower[1:]]), self.step)
 
 
+EDGE = {"C": 0.5, "T": 0.9, "L": 1.1}
+
+
 def body(p: Points, d: Dimensions, *, region: str, lip: float = 0.0) -> np.ndarray:
     """A vertebral body: kidney- or heart-shaped outline, waist, hollow endplates; uncinate rims in the neck."""
     x, y, z = p
-    half, deep = d.width / 2, d.depth / 2
-    mean = (d.anterior + d.posterior) / 2
+    # The tables' sizes run from edge to edge; rounding the edges takes a little off.
+    edge = EDGE[region]
+    half, deep = d.width / 2 + edge, d.depth / 2 + edge
+    mean = (d.anterior + d.posterior) / 2 + 0.6 * edge
     high = (mean + (d.anterior - d.posterior) * y / d.depth) / 2
     level = np.clip(np.abs(z) / (mean / 2), 0, 1.3)
     narrow = 1 - d.waist * np.clip(1 - level**2, 0, 1)
@@ -68,7 +73,7 @@ def body(p: Points, d: Dimensions, *, region: str, lip: float = 0.0) -> np.ndarr
     else:
         top, bottom = high - hollow, -high + hollow
     ends = common(z - top, bottom - z, 0.0)
-    return common(wall, ends, 1.4 if region == "C" else 2.0)
+    return common(wall, ends, 1.2 if region == "C" else 1.6)
 
 
 def _bar(p: Points, half_axes, *points, blend=1.5, radii=None):
@@ -93,8 +98,8 @@ def cervical(level: str, d: Dimensions, p: Points) -> np.ndarray:
     fall = 42 if not last else 50
     tall = step * np.cos(np.radians(fall)) - 1.6
     centre = (pillar_x, -deep - 7.0, -0.5)
-    pillar = box(p, centre, (6.0, 6.4, tall / 2), 2.0, turned(fall, "x"))
-    pillar = common(pillar, box(p, centre, (6.0, 7.5, 13.0), 2.0), 1.0)
+    pillar = box(p, centre, (5.6, 8.2, tall / 2), 2.2, turned(-fall, "x"))
+    pillar = common(pillar, box(p, centre, (5.8, 5.8, 13.0), 3.0), 2.5)
     pedicle = capsule(
         p,
         (half * 0.72, -deep + 3.0, 1.0),
@@ -169,7 +174,7 @@ def axis(d: Dimensions, p: Points) -> np.ndarray:
     below = capsule(p, (8.0, -1.0, top - 8), (13.5, -4.5, -4.0), 5.6, 4.2)
     bone = join(bone, join(shoulder, below, 3.0), 4.0)
     back = -deep - d.canal_depth
-    lower_facet = box(p, (17.2, -deep - 9.5, -6.5), (5.6, 5.2, 4.6), 1.8, turned(42, "x"))
+    lower_facet = box(p, (17.2, -deep - 9.5, -6.5), (5.4, 6.4, 4.2), 2.2, turned(-42, "x"))
     arch = capsule(p, (15.5, -6.0, -2.0), (16.5, -deep - 9.0, -4.5), 4.4, 4.4)
     bone = join(bone, join(arch, lower_facet, 3.0), 3.0)
     lamina = capsule(p, (15.0, -deep - 11.0, -5.0), (0.0, back - 2.5, -8.5), 3.0, 3.4, (1.0, 1.0, 2.1))
@@ -220,7 +225,7 @@ def atlas(p: Points) -> np.ndarray:
 def thoracic(level: str, d: Dimensions, p: Points) -> np.ndarray:
     """T1 to T13: heart-shaped body, slanting process, transverse processes to the back."""
     number = int(level[1:])
-    deep, half = d.depth / 2, d.width / 2
+    deep = d.depth / 2
     mean = (d.anterior + d.posterior) / 2
     back = -deep - d.canal_depth
     bone = body(p, d, region="T")
@@ -235,18 +240,27 @@ def thoracic(level: str, d: Dimensions, p: Points) -> np.ndarray:
         (1.0, 1.0, d.pedicle_height / d.pedicle_width),
     )
     bone = join(bone, pedicle, 2.0)
-    lamina_low = -mean * 0.42
-    lamina = box(
-        p,
-        (d.canal_width / 4 + 2.0, back - 0.8, (pedicle_z + lamina_low) / 2),
-        (d.canal_width / 4 + 5.0, 3.0, (pedicle_z - lamina_low) / 2 + 5.0),
-        2.4,
-        turned(-24, "z") @ turned(-8, "x"),
+    lamina = capsule(
+        p, (pedicle_x - 1.0, back + 2.0, pedicle_z - 3), (0.0, back - 2.0, -mean * 0.12), 5.6, 5.6, (1.0, 0.5, 1.75)
     )
-    bone = join(bone, lamina, 2.0)
+    bone = join(bone, lamina, 2.5)
     # Superior articular process: a small plate facing back; inferior: the lamina's lower corner.
-    upper = box(p, (pedicle_x + 0.3, back + 4.4, mean / 2 + 3.0), (5.0, 2.2, 6.0), 1.6, turned(-12, "x"))
-    lower = box(p, (pedicle_x - 1.2, back + 0.6, -mean / 2 - 2.5), (5.0, 2.2, 6.0), 1.8, turned(-10, "x"))
+    upper = capsule(
+        p,
+        (pedicle_x, back + 3.2, mean / 2 - 4),
+        (pedicle_x + 0.5, back + 4.6, mean / 2 + 4.5),
+        4.8,
+        3.6,
+        (1.2, 0.55, 1.0),
+    )
+    lower = capsule(
+        p,
+        (pedicle_x - 2, back - 0.5, -mean * 0.2),
+        (pedicle_x - 1, back + 1.0, -mean / 2 - 4),
+        5.2,
+        4.0,
+        (1.2, 0.55, 1.0),
+    )
     bone = join(bone, join(upper, lower, 1.0), 2.0)
     if number <= 10:
         sweep = 24 if number > 1 else 12
@@ -295,20 +309,21 @@ def lumbar(level: str, d: Dimensions, p: Points) -> np.ndarray:
     # Pars and lamina: from the pedicle down to the lower facet, closing the canal behind.
     isthmus_x = d.canal_width / 2 + 2.5
     pars = capsule(p, (pedicle_x, back + 7.5, pedicle_z - 1), (isthmus_x, back + 1.0, -mean * 0.40), 5.0, 5.0)
-    lamina = box(
-        p,
-        (d.canal_width / 4, back - 1.0, -mean * 0.30),
-        (d.canal_width / 4 + 6.0, 3.4, mean * 0.33),
-        2.6,
-        turned(-27, "z") @ turned(-10, "x"),
+    lamina = capsule(
+        p, (isthmus_x, back + 2.5, pedicle_z - 6), (0.0, back - 2.2, -mean * 0.30), 6.5, 7.0, (1.0, 0.52, 1.3)
     )
     bone = join(bone, join(pars, lamina, 3.0), 3.0)
-    apart = d.canal_width / 2 + (5.0 if not last else 8.0)
-    upper = box(
-        p, (apart + 4.5, back + 4.5, pedicle_z + 9.0), (4.2, 6.6, 8.5), 3.2, turned(35 if not last else 48, "z")
+    apart = d.canal_width / 2 + (4.5 if not last else 8.0)
+    upper = capsule(
+        p, (apart + 4, back + 6.0, pedicle_z), (apart + 5.0, back + 4.0, pedicle_z + 11.0), 5.6, 4.8, (0.85, 1.35, 1.0)
     )
-    lower = box(
-        p, (apart - 2.0, back - 2.2, -mean * 0.5 - 4.5), (4.4, 5.2, 9.5), 3.2, turned(30 if not last else 45, "z")
+    lower = capsule(
+        p,
+        (apart - 4, back - 0.5, -mean * 0.30),
+        (apart - 2.2, back - 1.5, -mean * 0.5 - 7.5),
+        5.6,
+        4.8,
+        (0.95, 1.15, 1.0),
     )
     bone = join(bone, join(upper, lower, 1.0), 3.0)
     reach = d.span / 2
@@ -325,7 +340,7 @@ def lumbar(level: str, d: Dimensions, p: Points) -> np.ndarray:
     )
     bone = join(bone, transverse, 4.0)
     # Hatchet: a tall plate with a thick lower back corner.
-    tall = {"L1": 9.5, "L2": 10.5, "L3": 11.0, "L4": 9.5, "L5": 7.0, "L6": 7.0}[level]
+    tall = {"L1": 8.8, "L2": 9.5, "L3": 9.8, "L4": 8.4, "L5": 6.4, "L6": 6.4}[level]
     drop = np.tan(np.radians(d.inclination)) * d.process / 2
     blade = box(
         p,

@@ -29,11 +29,11 @@ def sacrum(p: Points) -> np.ndarray:
     edge = capsule(p, (22, -30, -62), (12, -26, -92), 7, 5)
     bone = join(bone, edge, 5.0)
     # Back: laminae and median crest behind the sacral canal; superior articular processes.
-    roof = capsule(p, (14, -33, -14), (9, -44, -58), 6.5, 5.0)
-    crest = capsule(p, (0, -45, -18), (0, -51, -58), 5.0, 4.0, (0.8, 1.0, 1.3))
-    facet = box(p, (22, -25, 2), (6, 7, 11), 4.0, turned(48, "z"))
-    bone = join(bone, join(join(roof, crest, 6.0), facet, 5.0), 6.0)
-    bone = join(bone, capsule(p, (6, -43, -20), (14, -36, -18), 4.0), 4.0)
+    roof = capsule(p, (11, -37, -12), (5, -48, -60), 9.0, 6.0, (1.5, 0.62, 1.0))
+    crest = capsule(p, (0, -43, -16), (0, -50, -58), 5.0, 4.0, (0.8, 1.1, 1.3))
+    side = capsule(p, (22, -32, -10), (14, -40, -60), 6.0, 5.0)
+    facet = capsule(p, (21, -27, -6), (22, -27, 7), 7.0, 5.5, (0.9, 1.1, 1.0))
+    bone = join(bone, join(join(roof, crest, 6.0), join(side, facet, 5.0), 6.0), 6.0)
     # Openings: canal and the front and back foramina between the segments.
     canal = capsule(p, (0, -24, 14), (0, -25, -20), 10.0, 8.0, (1.35, 0.95, 1.0))
     canal = join(canal, capsule(p, (0, -25, -20), (0, -37, -70), 8.0, 3.5, (1.3, 0.8, 1.0)), 2.0)

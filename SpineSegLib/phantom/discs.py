@@ -9,8 +9,13 @@ from SpineSegLib.phantom.pose import Column
 from SpineSegLib.phantom.voxels import Canvas, Texture, near
 
 
-def paint_disc(canvas: Canvas, column: Column, upper: str, lower: str, texture: Texture) -> np.ndarray:
-    """Fill what lies between two endplates and within both outlines; return the flat indices."""
+def paint_disc(
+    canvas: Canvas, column: Column, upper: str, lower: str, texture: Texture, bone: float | None = None
+) -> np.ndarray:
+    """Fill what lies between two endplates and within both outlines; return the flat indices.
+
+    With `bone` (density of trabecular bone) the disc is fused: bone has grown through it.
+    """
     a, b = column.marks[upper], column.marks[lower]
     along = _unit(column.point(upper, "inf_ant") - column.point(upper, "inf_post"))
     along = along + _unit(column.point(lower, "sup_ant") - column.point(lower, "sup_post"))
@@ -47,6 +52,10 @@ def paint_disc(canvas: Canvas, column: Column, upper: str, lower: str, texture: 
     every, flat = found.index, canvas.tissue.reshape(-1)
     soft = flat[every] < Tissue.DISC
     index, points = every[soft], found.points[soft]
+    if bone is not None:
+        flat[index] = Tissue.TRABECULAR
+        canvas.density.reshape(-1)[index] = bone * np.clip(1.3 + 0.2 * texture.at(points), 0.3, None)
+        return every
     flat[index] = Tissue.DISC
     # The nucleus holds more water than the ring.
     r2 = (points[:, 0] / wide) ** 2 + ((points[:, 1] + 0.1 * deep) / deep) ** 2

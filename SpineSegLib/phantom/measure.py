@@ -20,6 +20,8 @@ All points are RAS in mm, all angles degrees. Definitions: `levels` (corners, en
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import numpy as np
 
 from SpineSegLib.phantom.pose import Column
@@ -88,7 +90,7 @@ def measurements(column: Column, centroids: dict[str, np.ndarray], shown: list[s
         depth = np.linalg.norm(column.point(level, "SA") - column.point(level, "SP"))
         out["heights"][level] |= {"depth": _plain(depth), "wedge": _plain(_wedge(column, level))}
     out["discs"], out["slips"] = {}, {}
-    for upper, lower in zip(bodies, bodies[1:], strict=False):
+    for upper, lower in pairwise(bodies):
         name = f"{upper}/{lower}"
         ant, mid, post = disc_heights(column, upper, lower)
         amount, share = slip(column, upper, lower)
@@ -161,7 +163,7 @@ def _angles(column: Column, bodies: list[str]) -> dict:
     if "C2" in bodies and "C7" in bodies:
         lean = [np.degrees(np.arctan2(*(column.point(v, "SP") - column.point(v, "IP"))[1:])) for v in ("C7", "C2")]
         out["cervical lordosis, posterior tangents"] = _plain(lean[0] - lean[1])
-    for upper, lower in zip(bodies, bodies[1:], strict=False):
+    for upper, lower in pairwise(bodies):
         out[f"{upper}/{lower}"] = _plain(column.sagittal_tilt(upper, "inf") - column.sagittal_tilt(lower, "sup"))
     return out
 
@@ -176,7 +178,7 @@ def _distances(column: Column, levels: list[str], centroids: dict[str, np.ndarra
             gap = marks["arch_front"] - (marks["SP"] + marks["IP"]) / 2
             out["canal depth"][level] = _plain(np.linalg.norm(gap - (gap @ wall) * wall))
     tips = [level for level in levels if "tip" in column.marks[level] and level != "S1"]
-    for upper, lower in zip(tips, tips[1:], strict=False):
+    for upper, lower in pairwise(tips):
         gap = np.linalg.norm(column.point(upper, "tip") - column.point(lower, "tip"))
         out["interspinous"][f"{upper}/{lower}"] = _plain(gap)
     if "C1" in levels and "C2" in levels:

@@ -37,14 +37,14 @@ class Dimensions:
     ----------
     anterior, posterior : body height at the front and the back, between the corners
     depth, width : of the endplates, mean of upper and lower
-    waist : how much narrower the body is at half height, share of the depth
     concavity : depth of the endplates' hollow
     pedicle_width, pedicle_height : of the pedicle's isthmus
     canal_width, canal_depth : of the vertebral canal
     process : length of the spinous process from the back of the canal to its tip
     inclination : how far the process points down from the body's axis, degrees
     span : from tip to tip of the transverse processes
-    disc : height of the disc below, in the middle
+    disc : height of the disc below, mean of front and back between the corners
+    waist : how much narrower the body is at half height, share of the depth
     """
 
     anterior: float
@@ -60,7 +60,7 @@ class Dimensions:
     inclination: float
     span: float
     disc: float
-    waist: float = 0.06
+    waist: float
 
 
 _ROWS = {
@@ -75,13 +75,13 @@ _ROWS = {
     # [P91t]; heights raised by 1 mm for the corners, so that steps agree with [VID]
     "T1": (15.9, 16.4, 18.8, 26.0, 1.0, 8.5, 9.6, 21.8, 16.0, 33.0, 30, 75.3, 4.4),
     "T2": (16.8, 17.4, 20.4, 26.1, 1.1, 8.2, 11.4, 19.5, 15.4, 33.0, 38, 69.8, 3.8),
-    "T3": (17.0, 17.8, 22.8, 25.3, 1.2, 6.8, 11.9, 18.4, 15.6, 33.0, 44, 61.8, 3.5),
-    "T4": (17.1, 18.1, 23.8, 25.3, 1.2, 6.3, 12.1, 17.1, 16.1, 33.0, 50, 60.6, 3.5),
-    "T5": (17.4, 18.5, 25.0, 26.0, 1.3, 6.0, 11.9, 17.3, 16.2, 34.0, 56, 61.1, 3.6),
-    "T6": (17.9, 19.1, 26.4, 27.2, 1.4, 6.0, 12.2, 17.3, 16.2, 34.5, 60, 61.4, 3.8),
-    "T7": (18.4, 19.7, 27.9, 28.4, 1.4, 5.9, 12.1, 17.3, 15.9, 34.5, 60, 60.8, 4.0),
-    "T8": (18.9, 20.2, 28.7, 30.0, 1.5, 6.7, 12.5, 17.7, 15.8, 34.0, 57, 59.9, 4.4),
-    "T9": (19.7, 20.9, 30.1, 31.8, 1.6, 7.7, 13.9, 17.9, 15.9, 32.0, 50, 59.7, 4.7),
+    "T3": (16.7, 17.9, 22.8, 25.3, 1.2, 6.8, 11.9, 18.4, 15.6, 33.0, 44, 61.8, 3.5),
+    "T4": (16.8, 18.3, 23.8, 25.3, 1.2, 6.3, 12.1, 17.1, 16.1, 33.0, 50, 60.6, 3.5),
+    "T5": (17.1, 18.7, 25.0, 26.0, 1.3, 6.0, 11.9, 17.3, 16.2, 34.0, 56, 61.1, 3.6),
+    "T6": (17.6, 19.4, 26.4, 27.2, 1.4, 6.0, 12.2, 17.3, 16.2, 34.5, 60, 61.4, 3.8),
+    "T7": (18.1, 20.0, 27.9, 28.4, 1.4, 5.9, 12.1, 17.3, 15.9, 34.5, 60, 60.8, 4.0),
+    "T8": (18.7, 20.4, 28.7, 30.0, 1.5, 6.7, 12.5, 17.7, 15.8, 34.0, 57, 59.9, 4.4),
+    "T9": (19.6, 21.0, 30.1, 31.8, 1.6, 7.7, 13.9, 17.9, 15.9, 32.0, 50, 59.7, 4.7),
     "T10": (21.0, 22.1, 31.0, 33.6, 1.7, 9.0, 14.9, 18.2, 15.6, 29.0, 40, 57.5, 5.2),
     "T11": (22.4, 23.9, 31.8, 37.0, 1.8, 9.8, 17.4, 19.4, 16.1, 26.0, 28, 52.2, 6.2),
     "T12": (24.0, 25.7, 33.1, 40.5, 2.0, 8.7, 16.7, 22.2, 18.1, 26.0, 20, 46.9, 7.2),
@@ -94,7 +94,9 @@ _ROWS = {
 }
 """[A] for T13 and L6, which lie between their neighbours."""
 
-TABLE: dict[str, Dimensions] = {level: Dimensions(*row) for level, row in _ROWS.items()}
+WAIST = {"C": 0.06, "T": 0.10, "L": 0.12}
+
+TABLE: dict[str, Dimensions] = {level: Dimensions(*row, WAIST[level[0]]) for level, row in _ROWS.items()}
 TABLE["T13"] = replace(TABLE["T12"], anterior=25.0, posterior=26.5, span=58.0, inclination=17, disc=7.6)
 TABLE["L6"] = replace(TABLE["L5"], anterior=27.0, posterior=23.2, disc=9.2)
 

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from functools import cache
 
 import numpy as np
 
-from SpineSegLib.phantom.morphometry import LEVEL_SD, SIZE, STATURE
+from SpineSegLib.phantom.levels import vertebra_landmarks
+from SpineSegLib.phantom.morphometry import LEVEL_SD, SIZE, STATURE, mean_dimensions
 from SpineSegLib.phantom.parameters import Parameters
 from SpineSegLib.phantom.shapes import Shape, Warp
 
@@ -116,17 +118,34 @@ def ripple(rng: np.random.Generator, size: float, lengths: tuple[float, float] =
     return lambda points: points + np.sin(points @ wave.T + phase) @ amount
 
 
+@cache
+def to_table(shape: Shape) -> tuple[float, float, float]:
+    """Return the factors along x, y and z that bring a source's bone most of the way to the tables' mean size.
+
+    A mesh shows one person; four fifths of how that person differs from the tables is taken out (the built-in solids
+    have the tables' size), so that the spread between digital patients is the published one whatever their source.
+    """
+    if shape.name in ("C1", "C2", "S1") or shape.source == "built-in":
+        return 1.0, 1.0, 1.0
+    d, marks = mean_dimensions(shape.name), vertebra_landmarks(shape)
+    deep = d.depth / (marks["SA"] - marks["SP"])[1]
+    high = (d.anterior + d.posterior) / ((marks["SA"] - marks["IA"])[2] + (marks["SP"] - marks["IP"])[2])
+    y, z = (float(np.clip(ratio, 0.75, 1.35) ** 0.8) for ratio in (deep, high))
+    return (y * z) ** 0.5, y, z
+
+
 def personal(shape: Shape, build: Build, rng: np.random.Generator) -> Shape:
     """Return a source's bone as it is in one person: size, proportions, length of the process, small irregularities."""
     z = rng.standard_normal(4)
-    x = build.size * build.width * (1 + LEVEL_SD * 0.6 * z[0])
-    y = build.size * build.depth * (1 + LEVEL_SD * 0.6 * z[1])
-    up = build.size * build.height * (1 + LEVEL_SD * 0.6 * z[2])
+    fx, fy, fz = to_table(shape)
+    x = fx * build.size * build.width * (1 + LEVEL_SD * 0.6 * z[0])
+    y = fy * build.size * build.depth * (1 + LEVEL_SD * 0.6 * z[1])
+    up = fz * build.size * build.height * (1 + LEVEL_SD * 0.6 * z[2])
     length = float(np.clip(build.process * (1 + 0.08 * z[3]), 0.7, 1.4))
     wave = ripple(rng, 0.8 if shape.name[0] == "C" else 1.2)
     bounds = shape.bounds
     behind = -0.9 * abs(bounds[1][1]) - 12
     box = np.stack([bounds[0] - 1.5, bounds[1] + 1.5]) * [x, y, up]
     box[0, 1] -= max(length - 1, 0) * abs(box[0, 1])
-    bone = shape.changed(wave).changed(stretch(x, y, up), box)
-    return bone.changed(lengthen(float(behind * y), length), box) if shape.name not in ("C1", "S1") else bone
+    bone = shape.warped(wave).warped(stretch(x, y, up), box)
+    return bone.warped(lengthen(float(behind * y), length), box) if shape.name not in ("C1", "S1") else bone

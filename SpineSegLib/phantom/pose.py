@@ -127,19 +127,25 @@ def solve_rotations(
     bows: list[Bow],
     anchor: tuple[str, str, float],
     joints: np.ndarray,
-    rounds: int = 40,
-) -> None:
+    stiff: frozenset[str] = frozenset(),
+    rounds: int = 60,
+) -> np.ndarray:
     """Set the rotations so that every region, bow and the anchor's tilt is met (to a millionth of a degree).
 
     Parameters
     ----------
     column : its `rotation` gives the axial rotations (third column) and receives the rest
     anchor : level, side and sagittal tilt of the endplate line that the column is hung from
-    joints : rotation of each vertebra but the last against the next lower one, degrees: where no region decides
+    joints : rotation of each vertebra but the last against the next lower one, degrees: where to begin
+    stiff : levels above joints that do not move
+
+    Returns
+    -------
+    the joints' rotations as solved
     """
     joints = np.array(joints, dtype=float)
     count = len(column.levels)
-    share = np.array([SHARE[level] for level in column.levels[:-1]])
+    share = np.array([1e-9 if level in stiff else SHARE[level] for level in column.levels[:-1]])
     coronal = np.zeros(count)
     _first_coronal(column, bows, coronal)
     base = 0.0
@@ -165,6 +171,7 @@ def solve_rotations(
         base += error
         if max(worst, abs(error)) < 1e-7:
             break
+    return joints
 
 
 def _first_coronal(column: Column, bows: list[Bow], coronal: np.ndarray) -> None:
@@ -186,7 +193,7 @@ def stack(
 
     Parameters
     ----------
-    discs : height of the disc below a level, mm: between the middles of the two endplates' profiles
+    discs : height of the disc below a level, mm: between the middles of the facing pairs of corners
     slips : of a level over the next lower one, mm, + to the front
     side : the same to the right
 
@@ -211,7 +218,8 @@ def _gap(column: Column, n: int, discs, slips, side) -> np.ndarray:
     lateral = rotation_matrix(column.rotation[n + 1])[:, 0]
     normal = np.cross(lateral, along) + np.cross(rotation_matrix(column.rotation[n])[:, 0], rest / np.linalg.norm(rest))
     normal /= np.linalg.norm(normal)
-    mids = column.point(upper, "inf_mid") - column.point(lower, "sup_mid")
+    mids = (column.point(upper, "IA") + column.point(upper, "IP")) / 2
+    mids -= (column.point(lower, "SA") + column.point(lower, "SP")) / 2
     wanted = np.array(
         [
             along @ (column.point(upper, "IP") - column.point(lower, "SP")) - slips.get(upper, 0.0),

@@ -3,12 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 Warp = Callable[[np.ndarray], np.ndarray]
 """Takes points (N, 3) of the changed bone to where they were in the bone before the change."""
+
+Distance = Callable[[np.ndarray], np.ndarray]
+"""Signed distance (N,) of points (N, 3)."""
+
+Change = Callable[[np.ndarray, Distance], np.ndarray]
+"""Signed distance of the changed bone: gets the points and the distance of the bone before the change."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -54,7 +60,7 @@ class Shape:
     frame : 4x4 matrix from the bone's own frame to that of `field`. The own frame of a vertebra has its origin in the
         middle of the body (of the four mid-sagittal corners), x to the right, y to the front along the bisector of
         the two endplate lines, z up
-    warps : changes in the own frame, the last one made last
+    changes : made in the own frame, the last one made last
     source : where the bone came from, for the record
     bounds_own : box round the bone in its own frame, (2, 3); worked out unless given
     """
@@ -62,16 +68,17 @@ class Shape:
     name: str
     field: Field
     frame: np.ndarray
-    warps: tuple[Warp, ...] = ()
+    changes: tuple[Change, ...] = ()
     source: str = "built-in"
     bounds_own: np.ndarray | None = None
-    marks: dict[str, np.ndarray] = field(default_factory=dict)
 
     def distance(self, points: np.ndarray) -> np.ndarray:
         """Return the signed distance at points (N, 3) of the own frame."""
-        points = np.asarray(points, dtype=np.float32)
-        for warp in reversed(self.warps):
-            points = warp(points)
+        return self._after(len(self.changes), np.asarray(points, dtype=np.float32))
+
+    def _after(self, count: int, points: np.ndarray) -> np.ndarray:
+        if count:
+            return self.changes[count - 1](points, lambda before: self._after(count - 1, before))
         return self.field.sample(points @ self.frame[:3, :3].T.astype(np.float32) + self.frame[:3, 3])
 
     @property
@@ -82,14 +89,18 @@ class Shape:
         corners = box_corners(self.field.bounds)
         return spread(to_frame(np.linalg.inv(self.frame), corners))
 
-    def changed(self, warp: Warp, bounds: np.ndarray | None = None) -> Shape:
+    def changed(self, change: Change, bounds: np.ndarray | None = None) -> Shape:
         """Return the bone after one more change; `bounds` is its new box where it has grown."""
-        return replace(self, warps=(*self.warps, warp), bounds_own=self.bounds if bounds is None else bounds)
+        return replace(self, changes=(*self.changes, change), bounds_own=self.bounds if bounds is None else bounds)
+
+    def warped(self, warp: Warp, bounds: np.ndarray | None = None) -> Shape:
+        """Return the bone with every point moved."""
+        return self.changed(lambda points, before: before(warp(points)), bounds)
 
     def moved(self, frame: np.ndarray) -> Shape:
-        """Return the bone with another own frame: `frame` goes from the new frame to the old (no warps yet)."""
-        if self.warps:
-            msg = f"{self.name} is warped already; its frame is fixed"
+        """Return the bone with another own frame: `frame` goes from the new frame to the old (no changes yet)."""
+        if self.changes:
+            msg = f"{self.name} is changed already; its frame is fixed"
             raise ValueError(msg)
         return replace(self, frame=self.frame @ frame, bounds_own=None)
 
