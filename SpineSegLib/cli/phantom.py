@@ -47,6 +47,7 @@ def _image_options(parser: argparse.ArgumentParser) -> None:
     image.add_argument("--size", type=int, metavar="PIXELS", help="along the longer side")
     image.add_argument("--rotation", type=float, metavar="DEG", help="turn the patient (a radiograph), or the scan")
     image.add_argument("--monochrome", type=int, choices=(1, 2), help="photometric interpretation of a radiograph")
+    image.add_argument("--slice-step", type=float, metavar="MM", help="between the slices of a CT")
     image.add_argument("--no-noise", action="store_true", help="an image without noise")
 
 
@@ -97,6 +98,7 @@ def run(options: argparse.Namespace, console: Console) -> None:
         size=options.size,
         rotation=options.rotation,
         inverted=None if options.monochrome is None else options.monochrome == 1,
+        slice_step=options.slice_step,
         noise=not options.no_noise,
         body=body_options(options),
     )

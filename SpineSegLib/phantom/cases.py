@@ -33,6 +33,7 @@ class Order:
     size : pixels along the longer side; usual for the kind unless given
     rotation : degrees that the patient is turned for a radiograph, or a CT or MR about all axes; at random unless given
     inverted : radiographs as MONOCHROME1; at random unless given
+    slice_step : mm between the slices of a CT; usual ones at random unless given
     noise : False for images without noise
     body : options of the body, as `build_body` takes them
     """
@@ -43,6 +44,7 @@ class Order:
     size: int | None = None
     rotation: float | None = None
     inverted: bool | None = None
+    slice_step: float | None = None
     noise: bool = True
     body: dict = field(default_factory=dict)
 
@@ -53,6 +55,8 @@ class Order:
             raise problem("--seed", str(self.seed), "a number from 0 to 4294967295", "Choose another seed")
         if self.size is not None and not 32 <= self.size <= 4096:
             raise problem("--size", f"{self.size} pixels", "32 to 4096", "Choose another size")
+        if self.slice_step is not None and not 0.3 <= self.slice_step <= 10:
+            raise problem("--slice-step", f"{self.slice_step} mm", "0.3 to 10 mm", "Choose another distance")
         if self.rotation is not None and not abs(self.rotation) <= 60:
             raise problem("--rotation", f"{self.rotation} degrees", "-60 to 60", "Choose a smaller rotation")
 
@@ -142,7 +146,7 @@ def image_of(body: Body, order: Order, number: int, image_seed: int) -> Case:
 
 
 def _scan_ct(body: Body, order: Order, rng: np.random.Generator, size: int) -> tuple[Image, Segmentation, dict]:
-    geometry = settings.ct_grid(body, rng, size=size, oblique=order.rotation)
+    geometry = settings.ct_grid(body, rng, size=size, oblique=order.rotation, step=order.slice_step)
     protocol = settings.ct_protocol(rng)
     image, masks = computed_tomography(body, geometry, protocol, rng if order.noise else None)
     return image, masks, asdict(protocol)

@@ -187,13 +187,16 @@ def _marker(rng: np.random.Generator, *, lateral: bool, facing_right: bool, pixe
     return Marker("R" if right else "L", place, height, ring=bool(rng.random() < 0.4))
 
 
-def ct_grid(body: Body, rng: np.random.Generator, *, size: int = 256, oblique: float | None = None) -> Geometry:
+def ct_grid(
+    body: Body, rng: np.random.Generator, *, size: int = 256, oblique: float | None = None, step: float | None = None
+) -> Geometry:
     """Return the grid of a CT: slices from below upwards, a little turned, within the digital patient.
 
     Parameters
     ----------
     size : pixels along the longer side of a slice
     oblique : degrees of turning about each axis; up to a few at random unless given
+    step : mm between slices; a usual one at random unless given
     """
     extent, middle = _extent(body)
     turn = _turn(rng.normal(0, 3, 3) if oblique is None else np.full(3, oblique))
@@ -201,7 +204,8 @@ def ct_grid(body: Body, rng: np.random.Generator, *, size: int = 256, oblique: f
     x, y, z = _fitted(wanted, extent, turn)
     pixel = max(x, y) / size
     # No more slices than a cube of this size has.
-    thickness = max(float(rng.choice([0.8, 1.0, 1.5, 2.0])) * 256 / size, z / size)
+    usual = max(float(rng.choice([0.8, 1.0, 1.5, 2.0])) * 256 / size, z / size)
+    thickness = usual if step is None else step
     shape = (_count(z, thickness), _count(y, pixel), _count(x, pixel))
     return _grid(shape, (-pixel, -pixel, thickness), turn, middle)
 
