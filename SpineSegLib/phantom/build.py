@@ -108,7 +108,7 @@ def posed(p: Parameters, build: Build, bones: dict[str, Shape], seed: int) -> Co
     for upper, lower in pairwise(levels):
         z = level_rng(seed, upper, 1).standard_normal(4)
         if upper == "C1":
-            joints.append(4.0 + 2.0 * z[0])
+            joints.append(0.0)
             continue
         joints.append(pose.BEND[upper] + pose.BEND_SD[upper[0]] * z[0])
         discs[upper] = mean_dimensions(upper).disc * build.size * build.disc * float(np.clip(1 + 0.08 * z[1], 0.7, 1.3))
@@ -130,6 +130,12 @@ def posed(p: Parameters, build: Build, bones: dict[str, Shape], seed: int) -> Co
     else:
         anchor = (levels[-1], "sup", -5.0 if levels[-1][0] == "T" else 5.0)
     joints = pose.solve_rotations(column, regions, bows, anchor, np.array(joints))
+    if levels[0] == "C1":
+        # C1 and head make up for the tilt of C2, so that the gaze is level; they do not make up for motion.
+        z = level_rng(seed, "C1", 4).standard_normal(2)
+        joints[0] = float(np.clip(3.0 - 0.5 * column.rotation[1, 0] + 2.5 * z[0], -12, 16))
+        column.rotation[0, 0] = column.rotation[1, 0] + joints[0]
+        column.level_gaze = 4.0 * z[1] - column.rotation[0, 0]
     if p.motion and any(region.upper[0] == "C2" for region in regions):
         # The neck moves; what is fused does not.
         stiff = frozenset(disc.partition("/")[0] for disc in p.fused)

@@ -31,7 +31,12 @@ def paint_disc(
     local = [frame[:3, :3].T @ (corner - middle) for corner in corners]
     deep = (local[0][1] - local[1][1] + local[2][1] - local[3][1]) / 4
     wide = (a["IR"][0] - a["IL"][0] + b["SR"][0] - b["SL"][0]) / 4
-    high = max(abs(corner[2]) for corner in local) + 3.0
+    # How far the endplates are hollow (or caved in) between their corners.
+    inverse = np.linalg.inv(frame)
+    mids = [(inverse @ [*column.point(v, name), 1.0])[2] for v, name in ((upper, "inf_mid"), (lower, "sup_mid"))]
+    hollow_up = max(mids[0] - (local[0][2] + local[1][2]) / 2, 0.5) + 1.5
+    hollow_down = max((local[2][2] + local[3][2]) / 2 - mids[1], 0.5) + 1.5
+    high = max(abs(corner[2]) for corner in local) + max(hollow_up, hollow_down)
     bulge = 0.3
 
     def distance(points: np.ndarray) -> np.ndarray:
@@ -40,9 +45,9 @@ def paint_disc(
         radius = (u**2.4 + v**2.4) ** (1 / 2.4)
         share = (points[:, 1] + deep) / (2 * deep)
         # Within the rim the endplates are hollow: the disc may reach that far beyond the corners.
-        hollow = 3.0 * np.clip(1 - radius**2, 0, 1) ** 0.5
-        up = local[1][2] + (local[0][2] - local[1][2]) * share + hollow
-        down = local[3][2] + (local[2][2] - local[3][2]) * share - hollow
+        hollow = np.clip(1 - radius**2, 0, 1) ** 0.5
+        up = local[1][2] + (local[0][2] - local[1][2]) * share + hollow_up * hollow
+        down = local[3][2] + (local[2][2] - local[3][2]) * share - hollow_down * hollow
         wall = (radius - 1) * min(wide, deep)
         return np.maximum(np.maximum(wall, points[:, 2] - up), down - points[:, 2]).astype(np.float32)
 
@@ -56,11 +61,10 @@ def paint_disc(
         flat[index] = Tissue.TRABECULAR
         canvas.density.reshape(-1)[index] = bone * np.clip(1.3 + 0.2 * texture.at(points), 0.3, None)
         return every
-    flat[index] = Tissue.DISC
-    # The nucleus holds more water than the ring.
-    r2 = (points[:, 0] / wide) ** 2 + ((points[:, 1] + 0.1 * deep) / deep) ** 2
-    tone = 1.03 - 0.05 * np.clip(1 - r2 / 0.5, 0, 1) + 0.01 * texture.at(points)
-    canvas.density.reshape(-1)[index] = tone.astype(np.float16)
+    # The nucleus lies a little behind the middle.
+    core = (points[:, 0] / (0.68 * wide)) ** 2 + ((points[:, 1] + 0.1 * deep) / (0.6 * deep)) ** 2 < 1
+    flat[index] = np.where(core, Tissue.NUCLEUS, Tissue.DISC)
+    canvas.density.reshape(-1)[index] = 1 + 0.012 * texture.at(points)
     return every
 
 

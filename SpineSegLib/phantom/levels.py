@@ -37,11 +37,20 @@ def theil_sen(x: np.ndarray, y: np.ndarray) -> tuple[float, float]:
 class Section:
     """A plane through a bone: signed distance on a fine grid, u to the front (or right), z up."""
 
-    def __init__(self, shape: Shape, *, across: str = "y", at: float = 0.0, window: np.ndarray | None = None):
+    def __init__(
+        self,
+        shape: Shape,
+        *,
+        across: str = "y",
+        at: float = 0.0,
+        window: np.ndarray | None = None,
+        step: float = STEP,
+    ):
         lower, upper = shape.bounds if window is None else window
         n = 1 if across == "y" else 0
-        self.u = np.arange(lower[n] - 1, upper[n] + 1, STEP)
-        self.z = np.arange(lower[2] - 1, upper[2] + 1, STEP)
+        self.step = step
+        self.u = np.arange(lower[n] - 1, upper[n] + 1, step)
+        self.z = np.arange(lower[2] - 1, upper[2] + 1, step)
         grid = np.zeros((len(self.z), len(self.u), 3), dtype=np.float32)
         grid[..., n], grid[..., 2], grid[..., 1 - n] = self.u[None], self.z[:, None], at
         self.distance = shape.distance(grid.reshape(-1, 3)).reshape(grid.shape[:2])
@@ -66,7 +75,7 @@ class Section:
         found = np.full((len(positions), 2), np.nan)
         middle = int(np.clip(np.searchsorted(along, start), 1, len(along) - 2))
         for row, position in enumerate(positions):
-            column = int(np.clip(round((position - other[0]) / STEP), 0, len(other) - 1))
+            column = int(np.clip(round((position - other[0]) / self.step), 0, len(other) - 1))
             line = values[:, column]
             inside = np.flatnonzero(line < 0)
             if not len(inside):
@@ -77,8 +86,15 @@ class Section:
                 while 0 < k < len(line) - 1 and line[k] < 0:
                     k += step
                 a, b = line[k - step], line[k]
-                found[row, side] = along[k - step] + step * STEP * (a / (a - b) if a != b else 0)
+                found[row, side] = along[k - step] + step * self.step * (a / (a - b) if a != b else 0)
         return found
+
+    def window(self, mask: np.ndarray) -> np.ndarray:
+        """Return the box (2, 3) round the part of the plane where the mask lies."""
+        rows, columns = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))
+        return np.stack(
+            [self.point(self.u[columns[end]], self.z[rows[end]]) + (1 - 2 * (end == 0)) * self.step for end in (0, -1)]
+        )
 
     def point(self, u: float, z: float) -> np.ndarray:
         """Return the 3D point at (u, z)."""
@@ -124,11 +140,14 @@ def vertebra_landmarks(shape: Shape) -> dict[str, np.ndarray]:
 
     Returns
     -------
-    name -> (3,) point: the corners, the ends of the endplate lines (``sup_post``, ``sup_ant``, ``inf_post``, ``inf_ant``;
-    in the coronal plane ``sup_right`` …), the endplates' middles (``sup_mid``, ``inf_mid``: of the profile), the foremost
-    point of the arch ``arch_front`` and the ``tip`` of the spinous process.
+    name -> (3,) point: the corners, the ends of the endplate lines (``sup_post``, ``sup_ant``, ``inf_post``,
+    ``inf_ant``; in the coronal plane ``sup_right`` …), the endplates' middles (``sup_mid``, ``inf_mid``: of the profile),
+    the foremost point of the arch ``arch_front`` and the ``tip`` of the spinous process, its rearmost point.
     """
-    sagittal = Section(shape)
+    # The whole bone coarsely, to tell body from arch; then the body finely.
+    coarse = Section(shape, step=0.5)
+    rough = coarse.part(0.0, 0.0)
+    sagittal = Section(shape, window=coarse.window(rough))
     mask = sagittal.part(0.0, 0.0)
     marks: dict[str, np.ndarray] = {}
     profile = _profile_of(shape.name, sagittal, mask)
@@ -141,7 +160,7 @@ def vertebra_landmarks(shape: Shape) -> dict[str, np.ndarray]:
             marks[f"{name}_{end}"] = sagittal.point(u, slope * u + level)
         marks[f"{name}_mid"] = sagittal.point((profile["back"] + profile["front"]) / 2, profile["middle"][side])
     marks |= {name: sagittal.point(*place) for name, place in profile.get("dens", {}).items()}
-    _arch(sagittal, mask, marks)
+    _arch(coarse, rough, marks)
     if shape.name != "S1":
         _coronal(shape, marks, profile)
     else:
@@ -206,22 +225,27 @@ def _arch(section: Section, mask: np.ndarray, marks: dict[str, np.ndarray]) -> N
     rest = (section.distance < 0) & ~mask & (section.u[None] < back - 2)
     if not rest.any():
         return
-    rows, columns = np.nonzero(rest)
-    marks["arch_front"] = section.point(section.u[columns.max()], section.z[rows[columns.argmax()]])
-    last = columns.argmin()
-    marks["tip"] = section.point(section.u[columns[last]], section.z[rows[last]])
+    for name, way in (("arch_front", 1.0), ("tip", -1.0)):
+        marks[name] = section.point(*section.extreme(rest, (way, 0.0)))
 
 
 def _coronal(shape: Shape, marks: dict[str, np.ndarray], profile: dict) -> None:
     """Lateral corners and the endplate lines in the coronal plane through the body's middle."""
     middle = (profile["back"] + profile["front"]) / 2
-    if shape.name[0] == "C":
+    if shape.name == "C2":
+        middle = (marks["IA"][1] + marks["IP"][1]) / 2
+    elif shape.name[0] == "C":
         # Costal roots join the back half of the body.
         middle += 0.22 * (profile["front"] - profile["back"])
     low, high = marks["IA"][2], marks["SA"][2]
-    coronal = Section(shape, across="x", at=middle)
+    reach = 0.9 * (profile["front"] - profile["back"]) + 6
+    window = np.array([[-reach, 0, low - 8], [reach, 0, high + 8]])
+    coronal = Section(shape, across="x", at=middle, window=window)
     mask = coronal.part(0.0, 0.0)
     slender = coronal.crossings(mask, 0.0, np.array([(low + high) / 2]), vertical=False)[0]
+    if shape.name == "C2":
+        # The shoulders overhang: what counts is the width of the lower endplate, which varies little with its depth.
+        slender = np.array([-0.6, 0.6]) * (marks["IA"][1] - marks["IP"][1])
     bands = {"inf": (low + 0.04 * (high - low), low + 0.3 * (high - low)), "sup": (high - 0.3 * (high - low), high)}
     for side, name, upper, v in ((1, "sup", "S", 1), (0, "inf", "I", -1)):
         # Costal and transverse roots join the body from the side; they are no part of its width.

@@ -15,15 +15,15 @@ from SpineSegLib.phantom.meshes import SUFFIXES, Mesh, distance_field, mended, r
 from SpineSegLib.phantom.shapes import Field, Shape, frame_of
 
 _ORDINALS = ("first second third fourth fifth sixth seventh eighth ninth tenth eleventh twelfth").split()
-_SKULL = (
+SKULL = (
     "occipital occipital_bone sphenoid temporal_left temporal_right maxilla_left maxilla_right zygomatic_left "
     "zygomatic_right palatine_left palatine_right parietal_left parietal_right frontal mandible hyoid hyoid_bone vomer"
 ).split()
-_TRUNK = (
+TRUNK = (
     "left_clavicle right_clavicle left_scapula right_scapula manubrium body_of_sternum left_hip_bone right_hip_bone "
     "pelvis"
 ).split()
-SURROUNDINGS = frozenset(_SKULL + _TRUNK)
+SURROUNDINGS = frozenset(SKULL + TRUNK)
 _PART = re.compile(r"(_body|_pd[lr]_[ab]|^disc_|_disc)", re.IGNORECASE)
 _LEVEL_NAME = re.compile(r"^(?:vertebrae_|vertebra_)?([CTL]\d{1,2}|S1)(?:_whole|_vertebra)?$", re.IGNORECASE)
 
@@ -109,7 +109,8 @@ class MeshBones:
         """Return a bone's signed distance in the folder's frame."""
         if name not in self._fields:
             size = np.ptp(self.meshes[name].vertices, axis=0).max()
-            step = 0.5 if size < 75 else 0.6 if size < 110 else 0.9 if size < 160 else 1.2
+            fine = 0.5 if size < 75 else 0.6 if size < 110 else 0.8
+            step = fine if name in LEVELS else max(1.0, size / 110)
             self._fields[name] = distance_field(self.meshes[name], step)
         return self._fields[name]
 

@@ -14,7 +14,7 @@ The mean bend between neighbours and its spread are those of the body centres in
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -78,7 +78,8 @@ class Column:
     marks: dict[str, dict[str, np.ndarray]]
     rotation: np.ndarray
     position: np.ndarray
-    frames: dict[str, np.ndarray] = field(default_factory=dict)
+    level_gaze: float = 0.0
+    """How much the head is turned up against C1, degrees, so that the gaze of the neutral neck is level."""
 
     def index(self, level: str) -> int:
         """Return the row of a level."""

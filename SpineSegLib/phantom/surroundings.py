@@ -7,10 +7,10 @@ import numpy as np
 from SpineSegLib.phantom.body import Tissue
 from SpineSegLib.phantom.built_in_around import Around, head, pelvis, rib, shoulders
 from SpineSegLib.phantom.flesh import Girth, fill, slabs
-from SpineSegLib.phantom.mesh_bones import _SKULL
+from SpineSegLib.phantom.mesh_bones import SKULL
 from SpineSegLib.phantom.parameters import Parameters
 from SpineSegLib.phantom.pose import Column
-from SpineSegLib.phantom.shapes import box_corners, spread, to_frame
+from SpineSegLib.phantom.shapes import box_corners, frame_of, spread, to_frame
 from SpineSegLib.phantom.sources import Sources
 from SpineSegLib.phantom.voxels import Canvas, Near, Texture, near, paint_bone
 
@@ -67,6 +67,7 @@ def _mesh(
     *,
     move=(0.0, 0.0, 0.0),
     shell: float = 1.2,
+    level: bool = False,
 ) -> bool:
     """Paint a bone of the surroundings from a mesh, standing still against a vertebra; False where none is at hand."""
     got = sources.around(name, [level for level in anchors if level in column.levels])
@@ -74,7 +75,8 @@ def _mesh(
         return False
     field, rest, anchor = got
     grow = np.diag([scale, scale, scale, 1.0])
-    frame = column.frame(anchor) @ grow @ rest
+    nod = _nod(column, rest) if level else np.eye(4)
+    frame = column.frame(anchor) @ nod @ grow @ rest
     frame[:3, 3] += move
     found = near(canvas, field.sample, field.bounds, frame)
     found = Near(found.index, found.points, found.distance * scale, found.spread)
@@ -82,9 +84,17 @@ def _mesh(
     return True
 
 
+def _nod(column: Column, rest: np.ndarray | None = None) -> np.ndarray:
+    """Return the rotation of the head on C1 that levels the gaze, 20 degrees at the most."""
+    lying = 0.0 if rest is None else -np.degrees(np.arctan2(rest[2, 1], rest[1, 1]))
+    return frame_of(np.zeros(3), float(np.clip(column.level_gaze + lying, -20, 20)))
+
+
 def _head(canvas, p, column, sources: Sources, size, texture) -> None:
-    from_mesh = [_mesh(canvas, sources, column, name, ("C1", "C2"), size, p, texture, shell=1.6) for name in _SKULL]
-    frame = column.frame("C1") @ np.diag([size, size, size, 1.0])
+    from_mesh = [
+        _mesh(canvas, sources, column, name, ("C1", "C2"), size, p, texture, shell=1.6, level=True) for name in SKULL
+    ]
+    frame = column.frame("C1") @ _nod(column) @ np.diag([size, size, size, 1.0])
     for item in head():
         if any(from_mesh) and item.name != "teeth":
             continue
@@ -104,7 +114,7 @@ def _teeth_frame(column: Column, jaw, size: float) -> np.ndarray:
     shift = np.eye(4)
     # Built-in lower incisors: front at y = 101, edge at z = -13; the mesh jaw's front lies at its box's.
     shift[:3, 3] = [0.0, box[1][1] - 10 - 101, box[0][2] + 0.44 * (box[1][2] - box[0][2]) + 17]
-    return column.frame(anchor) @ np.diag([size, size, size, 1.0]) @ shift
+    return column.frame(anchor) @ _nod(column, rest) @ np.diag([size, size, size, 1.0]) @ shift
 
 
 def _shoulders(canvas, p, column, sources: Sources, girth: Girth, size, texture) -> None:
