@@ -11,6 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from SpineSegLib.phantom.body import Tissue
+from SpineSegLib.phantom.imaging.materials import tissue_bases
 from SpineSegLib.phantom.parameters import Parameters
 from SpineSegLib.phantom.pose import Column
 from SpineSegLib.phantom.voxels import Canvas
@@ -79,12 +80,15 @@ def drawn_girth(rng: np.random.Generator, size: float) -> Girth:
 
 @dataclass(frozen=True, eq=False)
 class Slab:
-    """A region between two surfaces over (z, x): back and front, float32 (k, i); empty where back > front."""
+    """A region between two surfaces over (z, x): back and front, float32 (k, i); empty where back > front.
+
+    `cover` is the part of each column's width that lies within the region (1 but at its sides).
+    """
 
     tissue: Tissue
     back: np.ndarray
     front: np.ndarray
-    density: float = 1.0
+    cover: np.ndarray | None = None
 
 
 def _rows(column: Column, table: dict, girth: Girth) -> tuple[np.ndarray, np.ndarray]:
@@ -109,16 +113,19 @@ def _at(z: np.ndarray, heights: np.ndarray, rows: np.ndarray) -> np.ndarray:
     return PchipInterpolator(heights[keep], rows[keep])(np.clip(z, heights[0], heights[-1]))
 
 
-def _ellipse(x: np.ndarray, at: np.ndarray, power: float = 2.3) -> tuple[np.ndarray, np.ndarray]:
-    """Return back and front of sections with rows (x0, y0, half width, front, back)."""
+def _ellipse(x: np.ndarray, at: np.ndarray, power: float = 2.3) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Return back and front of sections with rows (x0, y0, half width, front, back), and what of a column they cover."""
     x0, y0, half, front, back = (at[:, n][:, None] for n in range(5))
-    u = np.clip(np.abs(x[None] - x0) / half, 0, 1)
+    step = x[1] - x[0]
+    away = np.abs(x[None] - x0)
+    cover = np.clip((half - away) / step + 0.5, 0, 1)
+    # A column that is covered in part is cut at the middle of that part.
+    u = np.clip((away - step / 2 * (1 - cover)) / half, 0, 1)
     rise = (1 - u**power) ** (1 / power)
     middle, reach = y0 + (front + back) / 2, (front - back) / 2
-    outside = np.abs(x[None] - x0) >= half
     low, high = middle - reach * rise, middle + reach * rise
-    low[outside], high[outside] = 1e6, -1e6
-    return low, high
+    low[cover == 0], high[cover == 0] = 1e6, -1e6
+    return low, high, cover
 
 
 def slabs(canvas: Canvas, p: Parameters, column: Column, girth: Girth, rng: np.random.Generator) -> list[Slab]:
@@ -158,9 +165,9 @@ def _airway(x, z, column: Column, girth: Girth) -> list[Slab]:
     order = sorted(levels, key=lambda level: column.position[column.index(level)][2])
     ahead = np.array([front[level] for level in order])
     at = _at(z, heights, np.column_stack([rows[:, 0], ahead + rows[:, 3], rows[:, 2], rows[:, 4], 0 * ahead]))
-    back, forward = _ellipse(x, at, 2.0)
+    back, forward, cover = _ellipse(x, at, 2.0)
     back[(z < heights[0] - 14) | (z > heights[-1] + 6)] = 1e6
-    tube = [Slab(Tissue.AIR, back, forward)]
+    tube = [Slab(Tissue.AIR, back, forward, cover)]
     if "C2" in levels:
         # Behind the nose and within it, and a slit over the tongue: y and z from C2's middle, then half sizes x, y, z.
         at2 = column.position[column.index("C2")]
@@ -225,29 +232,68 @@ def _gas(x, z, place, front, y, rng: np.random.Generator) -> list[Slab]:
 
 
 def fill(canvas: Canvas, layers: list[Slab], rng: np.random.Generator, unevenness: float = 0.03) -> None:
-    """Write the slabs into the canvas, slice by slice, with smooth random density."""
-    _, y, z = canvas.axes()
-    x = canvas.axes()[0]
+    """Write the slabs into the canvas, slice by slice, with smooth random density.
+
+    Voxels that a slab covers in part hold the mean of both tissues as density, or surfaces that rays graze would show
+    the voxels' steps as contour lines.
+    """
+    amount_of = tissue_bases()[1][:, 0]
+    x, y, z = canvas.axes()
     start, step = y[0], y[1] - y[0]
-    low = [np.ceil((slab.back - start) / step) for slab in layers]
-    high = [np.floor((slab.front - start) / step) for slab in layers]
-    j = np.arange(len(y), dtype=np.int16)[:, None]
+    edges = [_Edges(slab, start, step) for slab in layers]
     grain = _Grain(rng, (x, y, z))
     for k in range(len(z)):
-        plane = canvas.tissue[k]
-        for n, slab in enumerate(layers):
-            a = np.clip(low[n][k], 0, len(y)).astype(np.int16)
-            b = np.clip(high[n][k], -1, len(y) - 1).astype(np.int16)
-            columns = np.flatnonzero(b >= a)
-            if not len(columns):
-                continue
-            first, last = columns[0], columns[-1] + 1
-            rows = slice(int(a[columns].min()), int(b[columns].max()) + 1)
-            part = plane[rows, first:last]
-            np.copyto(
-                part, np.uint8(slab.tissue), where=(j[rows] >= a[None, first:last]) & (j[rows] <= b[None, first:last])
-            )
-        canvas.density[k] = 1 + unevenness * grain.plane(k)
+        tissue = canvas.tissue[k]
+        amount = amount_of[tissue]
+        for slab, edge in zip(layers, edges, strict=True):
+            edge.paint(k, tissue, amount, slab.tissue, float(amount_of[slab.tissue]))
+        nominal = amount_of[tissue]
+        density = np.divide(amount, nominal, out=np.ones_like(amount), where=nominal > 0)
+        canvas.density[k] = density * (1 + unevenness * grain.plane(k))
+
+
+class _Edges:
+    """Where a slab begins and ends along y, in voxels, and over how many voxels its slanting surface passes."""
+
+    def __init__(self, slab: Slab, start: float, step: float):
+        empty = slab.back > slab.front
+        self.low = np.where(empty, np.inf, (slab.back - start) / step)
+        self.high = np.where(empty, -np.inf, (slab.front - start) / step)
+        self.low_width, self.high_width = self._width(self.low), self._width(self.high)
+        self.cover = np.ones(slab.back.shape, np.float32) if slab.cover is None else slab.cover.astype(np.float32)
+
+    @staticmethod
+    def _width(edge: np.ndarray) -> np.ndarray:
+        """Return how far a surface rises across one column, at least a voxel."""
+        with np.errstate(invalid="ignore"):
+            rise = np.abs(np.diff(edge, axis=1))
+        rise[~np.isfinite(rise)] = 0
+        none = np.zeros((len(rise), 1))
+        return np.clip((np.hstack([none, rise]) + np.hstack([rise, none])) / 2, 1, 40)
+
+    def paint(self, k: int, tissue: np.ndarray, amount: np.ndarray, kind: Tissue, full: float) -> None:
+        """Mix the slab into slice k (rows along y, columns along x)."""
+        low, high, cover = self.low[k], self.high[k], self.cover[k]
+        columns = np.flatnonzero((low <= high) & (cover > 0))
+        if not len(columns):
+            return
+        first, last = columns[0], columns[-1] + 1
+        top = int(np.clip(np.floor((low - self.low_width[k] / 2)[columns].min()), 0, len(tissue)))
+        stop = int(np.clip(np.ceil((high + self.high_width[k] / 2)[columns].max()) + 1, 0, len(tissue)))
+        if stop <= top:
+            return
+        part = (slice(top, stop), slice(first, last))
+        j = np.arange(top, stop, dtype=np.float32)[:, None]
+        low, high, cover = (v[first:last].astype(np.float32) for v in (low, high, cover))
+        share = (j - low) / self.low_width[k, first:last].astype(np.float32) + np.float32(0.5)
+        np.minimum(share, (high - j) / self.high_width[k, first:last].astype(np.float32) + np.float32(0.5), out=share)
+        np.clip(share, 0, 1, out=share)
+        share *= cover
+        here = amount[part]
+        here += share * (np.float32(full) - here)
+        # Air holds nothing, so a voxel with any tissue in it keeps that tissue's name.
+        named = share >= 0.999 if full == 0 else (share >= 0.5) | ((share > 0.02) & (tissue[part] == Tissue.AIR))
+        np.copyto(tissue[part], np.uint8(kind), where=named)
 
 
 class _Grain:

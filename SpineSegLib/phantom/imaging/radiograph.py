@@ -94,7 +94,9 @@ def radiograph(body: Body, technique: Technique, rng: np.random.Generator | None
         picture *= aperture
     geometry = view.film_geometry()
     metadata = _metadata(technique)
-    masks = [(structure, _turned(mask, technique)[None]) for structure, mask in shadows(rays, body.truth)]
+    # What the collimator hides is in nobody's film.
+    shown = [(structure, _turned(mask, technique) & inside) for structure, mask in shadows(rays, body.truth)]
+    masks = [(structure, mask[None]) for structure, mask in shown if mask.any()]
     return Film(
         Image(picture[None], geometry, "XR", metadata),
         Segmentation.from_masks(masks, geometry),
