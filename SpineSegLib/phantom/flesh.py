@@ -114,7 +114,7 @@ def _at(z: np.ndarray, heights: np.ndarray, rows: np.ndarray) -> np.ndarray:
 
 
 def _ellipse(x: np.ndarray, at: np.ndarray, power: float = 2.3) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Return back and front of sections with rows (x0, y0, half width, front, back), and what of a column they cover."""
+    """Return back and front of sections with rows (x0, y0, half width, front, back), and their part of each column."""
     x0, y0, half, front, back = (at[:, n][:, None] for n in range(5))
     step = x[1] - x[0]
     away = np.abs(x[None] - x0)
