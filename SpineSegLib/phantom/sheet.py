@@ -62,8 +62,8 @@ def overlay(picture: np.ndarray, masks: Sequence[tuple[np.ndarray, tuple[int, in
     return out
 
 
-def write_sheet(rows: Sequence[tuple[str, Sequence[Case]]], path: Path, *, height: int = 420) -> None:
-    """Write a picture sheet: a row a source of shapes, each case as an image and with its outlines.
+def write_sheet(rows: Sequence[tuple[str, Sequence[Case]]], path: Path, *, height: int = 330) -> None:
+    """Write a picture sheet: for each source of shapes a row of images, and below it the same with outlines.
 
     Parameters
     ----------
@@ -74,25 +74,22 @@ def write_sheet(rows: Sequence[tuple[str, Sequence[Case]]], path: Path, *, heigh
     from PIL import Image as Pillow
     from PIL import ImageDraw, ImageFont
 
+    font = ImageFont.load_default(16)
     lines = []
-    font = ImageFont.load_default(18)
     for caption, cases in rows:
-        tiles = []
-        for case in cases:
-            picture = slices(case.image)
-            for tile in (np.repeat(picture[..., None], 3, axis=-1), overlay(picture, slices(case.masks))):
-                image = Pillow.fromarray(tile)
-                width = max(1, round(image.width * height / image.height))
-                tiles.append((image.resize((width, height), Pillow.Resampling.LANCZOS), case.kind))
-        width = sum(tile.width for tile, _ in tiles) + 6 * (len(tiles) + 1)
-        line = Pillow.new("RGB", (width, height + 34), (18, 18, 18))
-        draw, x = ImageDraw.Draw(line), 6
-        for number, (tile, kind) in enumerate(tiles):
-            line.paste(tile, (x, 28))
-            if number % 2 == 0:
-                draw.text((x + 2, 4), f"{kind}: {caption}", fill=(235, 235, 235), font=font)
-            x += tile.width + 6
-        lines.append(line)
+        pictures = [slices(case.image) for case in cases]
+        outlined = [overlay(picture, slices(case.masks)) for picture, case in zip(pictures, cases, strict=True)]
+        for tiles, head in ((pictures, 26), (outlined, 0)):
+            images = [Pillow.fromarray(tile).convert("RGB") for tile in tiles]
+            widths = [max(1, round(image.width * height / image.height)) for image in images]
+            line = Pillow.new("RGB", (sum(widths) + 6 * (len(widths) + 1), height + head + 6), (18, 18, 18))
+            draw, x = ImageDraw.Draw(line), 6
+            for image, width, case in zip(images, widths, cases, strict=True):
+                line.paste(image.resize((width, height), Pillow.Resampling.LANCZOS), (x, head))
+                if head:
+                    draw.text((x + 2, 4), f"{case.kind}, {caption}", fill=(235, 235, 235), font=font)
+                x += width + 6
+            lines.append(line)
     sheet = Pillow.new("RGB", (max(line.width for line in lines), sum(line.height for line in lines)), (18, 18, 18))
     y = 0
     for line in lines:

@@ -52,13 +52,14 @@ def developed(signal: np.ndarray, pixel: float, processing: Processing, inside: 
     if patient.sum() < 100:
         patient = inside
     middle = float(np.median(opacity[patient]))
-    # The coarse part is that of the patient alone, or the skin would shine beside the dark air.
+    # What is coarse or fine is told within the patient and the field alone: neither skin nor collimator may shine.
     matter = np.clip(opacity / 0.35, 0, 1)
-    coarse = blurred(np.clip(opacity, None, middle * 2) * matter, 9.0 / pixel) / (blurred(matter, 9.0 / pixel) + 1e-3)
-    fine = opacity - blurred(opacity, 0.8 / pixel)
-    structure = (opacity - blurred(opacity, 4.0 / pixel)) * matter
+    field = inside.astype(np.float32)
+    coarse = _mean(np.clip(opacity, None, middle * 2), matter * field, 9.0 / pixel)
+    structure = (opacity - _mean(opacity, field, 4.0 / pixel)) * matter
+    fine = opacity - _mean(opacity, field, 0.8 / pixel)
     shown = opacity - processing.latitude * (coarse - middle)
-    shown += processing.structure * structure + processing.enhancement * fine
+    shown += (processing.structure * structure + processing.enhancement * fine) * field
     # Air stays black whatever the patient beside it does to the coarse part.
     shown = shown * matter + (1 - matter) * np.minimum(shown, opacity)
     low, middle, high = np.quantile(shown[patient][::7], [0.04, 0.5, 0.97])
@@ -67,6 +68,11 @@ def developed(signal: np.ndarray, pixel: float, processing: Processing, inside: 
     toe, shoulder = 1 / (1 + np.exp(3.0)), 1 / (1 + np.exp(-3.4))
     picture = (1 / (1 + np.exp(-position)) - toe) / (shoulder - toe)
     return np.clip(picture, 0, 1).astype(np.float32)
+
+
+def _mean(array: np.ndarray, weight: np.ndarray, sigma: float) -> np.ndarray:
+    """Return the local mean of what has weight."""
+    return blurred(array * weight, sigma) / (blurred(weight, sigma) + 1e-3)
 
 
 def quantised(picture: np.ndarray, bits: int = 12, *, inverted: bool = False) -> np.ndarray:

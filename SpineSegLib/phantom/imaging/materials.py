@@ -22,7 +22,7 @@ BASES = ("water", "bone", "titanium")
 
 HOUNSFIELD = {
     Tissue.AIR: -1000.0,
-    Tissue.LUNG: -820.0,
+    Tissue.LUNG: -780.0,
     Tissue.FAT: -100.0,
     Tissue.SKIN: 60.0,
     Tissue.MUSCLE: 55.0,

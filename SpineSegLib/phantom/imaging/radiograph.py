@@ -91,7 +91,8 @@ def radiograph(body: Body, technique: Technique, rng: np.random.Generator | None
     inside = aperture > 0.5
     picture = developed(signal, view.pixel, technique.processing, inside)
     if technique.collimation.shutter == "black":
-        picture *= aperture
+        # The electronic shutter lies within the penumbra.
+        picture *= np.clip((aperture - 0.8) / 0.2, 0, 1)
     geometry = view.film_geometry()
     metadata = _metadata(technique)
     # What the collimator hides is in nobody's film.
