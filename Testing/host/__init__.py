@@ -104,6 +104,8 @@ def load_module(path):
 
     start()
     path = Path(path).resolve()
+    if str(path.parent) not in sys.path:
+        sys.path.append(str(path.parent))
     spec = importlib.util.spec_from_file_location(path.stem, path)
     module = sys.modules[path.stem] = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
@@ -119,22 +121,23 @@ def load_module(path):
 
 def open_widget(module):
     """Open a module's panel as the module selector does: make it, `setup()`, `enter()`; return the panel."""
-    panel = module.parent.widgetRepresentation().panel
-    panel.parent.show()
-    getattr(panel, "enter", lambda: None)()
+    import slicer
+
+    widget = module.parent.widgetRepresentation()
+    widget.show()
+    widget.enter()
     process_events()
-    return panel
+    return getattr(slicer.modules, f"{module.moduleName}Widget")
 
 
 def close_widget(panel) -> None:
     """Leave and unload a panel: `exit()`, `cleanup()`, and the widget is deleted."""
     import slicer
 
-    if hasattr(panel, "exit"):
-        panel.exit()
+    panel.parent.exit()
     slicer.app.moduleManager().moduleAboutToBeUnloaded.emit(panel.moduleName)
-    object.__setattr__(getattr(slicer.modules, panel.moduleName.lower()), "representation", None)
     delattr(slicer.modules, f"{panel.moduleName}Widget")
+    getattr(slicer.modules, panel.moduleName.lower()).forget_widget()
     panel.parent.deleteLater()
     process_events()
 

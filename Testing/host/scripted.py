@@ -9,8 +9,7 @@ import slicer
 import slicer.util
 from PySide6 import QtWidgets
 
-from host.pythonqt import raw_setattr
-from host.widgets import qMRMLWidget
+from host.mrml_widgets import qMRMLWidget
 
 pip_calls: list[tuple] = []  # (function, requirements, requester): what a module asked to install; nothing is installed
 
@@ -44,25 +43,38 @@ class ModuleDescription:
             self.representation.reload()
         return self.representation
 
+    def forget_widget(self):
+        object.__setattr__(self, "representation", None)
+
 
 class qSlicerScriptedLoadableModuleWidget(qMRMLWidget):
-    """The Qt widget that holds a module's panel; `panel` is the module's own ScriptedLoadableModuleWidget."""
+    """The Qt widget that holds a module's panel, which is Python's `slicer.modules.<Name>Widget`."""
 
-    MEMBERS, MISSING = "reload panel", "self setup enter exit setEditedNode"
+    MEMBERS, MISSING = "isEntered enter exit reload", "self setup setEditedNode"
+    _entered = False
+    isEntered = property(lambda self: self._entered)
 
     def __init__(self, name):
         super().__init__()
-        self._name, self._panel = name, None
+        self._name = name
         QtWidgets.QVBoxLayout(self)
         self.setMRMLScene(slicer.mrmlScene)
 
-    panel = property(lambda self: self._panel)
+    def _panel(self):
+        return getattr(slicer.modules, f"{self._name}Widget")
+
+    def enter(self):
+        self._entered = True
+        getattr(self._panel(), "enter", lambda: None)()
+
+    def exit(self):
+        self._entered = False
+        getattr(self._panel(), "exit", lambda: None)()
 
     def reload(self):
-        cls = getattr(sys.modules[self._name], f"{self._name}Widget")
-        raw_setattr(self, "_panel", cls(self))
-        setattr(slicer.modules, f"{self._name}Widget", self._panel)
-        self._panel.setup()
+        panel = getattr(sys.modules[self._name], f"{self._name}Widget")(self)
+        setattr(slicer.modules, f"{self._name}Widget", panel)
+        panel.setup()
 
 
 class ScriptedLoadableModule:

@@ -35,7 +35,7 @@ class HostExampleWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         self.addObserver(slicer.mrmlScene, slicer.mrmlScene.StartCloseEvent, self.closing)
         self.ui.applyButton.connect("clicked(bool)", self.apply)
     def closing(self, caller, event):
-        self.calls.append("scene closing")
+        self.calls.append(("scene closing", self.parent.isEntered))
     def apply(self):
         self.lines, self.status = [], None
         run = slicer.util.launchConsoleProcess
@@ -147,7 +147,7 @@ def test_panel_is_opened_and_closed(slicer_host, module, tmp_path):
     slicer.mrmlScene.Clear(0)
     slicer_host.close_widget(panel)
     slicer.mrmlScene.Clear(0)
-    assert panel.calls == ["enter", "scene closing", "exit", "cleanup"]
+    assert panel.calls == ["enter", ("scene closing", True), "exit", "cleanup"]
     assert slicer_host.open_widget(module) is not panel
 
 
