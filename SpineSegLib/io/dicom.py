@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import struct
-import warnings
-import zlib
 from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from SpineSegLib.errors import problem
 from SpineSegLib.image import Image
+from SpineSegLib.io.damaged import DAMAGED
 from SpineSegLib.progress import Progress, silent
 
 if TYPE_CHECKING:
@@ -30,11 +28,7 @@ _NO_IMAGE = {
     "ECG": "an electrocardiogram",
 }
 _MAX_FILES = 100_000
-DAMAGED = (
-    *(ValueError, TypeError, KeyError, IndexError, AttributeError, EOFError, OverflowError, AssertionError),
-    *(NotImplementedError, RecursionError, MemoryError, struct.error, zlib.error),
-)
-"""What pydicom raises on headers that break the standard, depending on where they do."""
+_EXPORT = "Export the series again"
 
 
 def read_dicom(path: Path, *, modality: str | None = None, report: Progress = silent) -> Image:
@@ -50,12 +44,16 @@ def read_dicom(path: Path, *, modality: str | None = None, report: Progress = si
     InputError : no image or more than one is there, or it is incomplete
     """
     try:
-        with warnings.catch_warnings():
-            # What pydicom finds odd in a header is either of no consequence or told in our own words.
-            warnings.simplefilter("ignore")
-            return _read(path, modality, report)
-    except DAMAGED:
-        raise problem(path, "the DICOM header is damaged", "a whole DICOM file", "Export the series again") from None
+        return _read(path, modality, report)
+    except _pydicom_errors():
+        raise problem(path, "the DICOM header is damaged", "a whole DICOM file", _EXPORT) from None
+
+
+def _pydicom_errors() -> tuple[type[Exception], ...]:
+    """Return what pydicom raises on damaged files; two of its exceptions have no common ancestor with others."""
+    from pydicom.errors import BytesLengthException, InvalidDicomError
+
+    return (InvalidDicomError, BytesLengthException, *DAMAGED)
 
 
 def _read(path: Path, modality: str | None, report: Progress) -> Image:
@@ -111,7 +109,6 @@ def _files_in(folder: Path) -> list[Path]:
 def _header(path: Path) -> Dataset | None:
     """Read what is needed to choose among files, or return None for a file that is no DICOM."""
     import pydicom
-    from pydicom.errors import InvalidDicomError
 
     wanted = [
         *("SOPClassUID", "SOPInstanceUID", "SeriesInstanceUID", "SeriesNumber", "SeriesDescription", "Modality"),
@@ -123,7 +120,7 @@ def _header(path: Path) -> Dataset | None:
         # Files from before DICOM part 10 have no preamble; they are told by a plausible header.
         header = pydicom.dcmread(path, stop_before_pixels=True, specific_tags=wanted, force=not preamble)
         return header if preamble or ("SOPClassUID" in header and "Modality" in header) else None
-    except (InvalidDicomError, OSError, *DAMAGED):
+    except (OSError, *_pydicom_errors()):
         return None
 
 
@@ -206,5 +203,5 @@ def dataset(path: Path) -> Dataset:
 
     try:
         return pydicom.dcmread(path, force=True)
-    except (OSError, *DAMAGED):
-        raise problem(path, "the file is damaged or cut off", "a whole DICOM file", "Export the series again") from None
+    except (OSError, *_pydicom_errors()):
+        raise problem(path, "the file is damaged or cut off", "a whole DICOM file", _EXPORT) from None

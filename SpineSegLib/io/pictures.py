@@ -6,8 +6,6 @@ so the spacing is unknown. Its rows run down the image and are taken as they are
 
 from __future__ import annotations
 
-import struct
-import zlib
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -16,6 +14,7 @@ import numpy as np
 from SpineSegLib.errors import InputError, problem
 from SpineSegLib.image import Geometry, Image, SpacingSource
 from SpineSegLib.io import itk
+from SpineSegLib.io.damaged import DAMAGED
 
 if TYPE_CHECKING:
     from PIL.Image import Image as Picture
@@ -64,12 +63,8 @@ def pixels(path: Path, *, indices: bool = False) -> np.ndarray:
         raise
     except UnidentifiedImageError:
         raise problem(path, "this is not a picture", "PNG, JPEG or TIFF", "Export the image again") from None
-    except (*_DAMAGED, Pillow.DecompressionBombError):
+    except (OSError, *DAMAGED, Pillow.DecompressionBombError):
         raise problem(path, "it is damaged or cut off", "a whole picture", "Export the image again") from None
-
-
-_DAMAGED = (OSError, SyntaxError, ValueError, TypeError, KeyError, IndexError, EOFError, AttributeError, OverflowError)
-_DAMAGED += (struct.error, zlib.error, MemoryError)
 
 
 def _decoded(picture: Picture, indices: bool) -> np.ndarray:
