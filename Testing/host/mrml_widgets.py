@@ -141,7 +141,8 @@ class qMRMLNodeComboBox(StandIn, QWidget):
         )
 
     def _nodes(self):
-        return [n for n in slicer.util.getNodesByClass("vtkMRMLNode") if self._fits(n)] if self._scene else []
+        found = [n for t in self.nodeTypes for n in slicer.util.getNodesByClass(t)] if self._scene else []
+        return [n for n in dict.fromkeys(found) if self._fits(n)]
 
     def _fill(self):
         nodes = self._nodes()

@@ -9,9 +9,8 @@ import slicer
 import slicer.util
 from PySide6 import QtWidgets
 
+from host import PipCall, parameters, pip_calls
 from host.mrml_widgets import qMRMLWidget
-
-pip_calls: list[tuple] = []  # (function, requirements, requester): what a module asked to install; nothing is installed
 
 
 class ModuleDescription:
@@ -24,27 +23,23 @@ class ModuleDescription:
     )
 
     def __init__(self, path: Path):
-        self.path, self.name, self.hidden, self.index = path.as_posix(), path.stem, False, -1
-        object.__setattr__(self, "representation", None)
+        self.path, self.name, self.hidden, self.index, self._widget = path.as_posix(), path.stem, False, -1, None
 
     def __setattr__(self, name, value):
-        if name not in self._TYPES:
+        if name != "_widget" and name not in self._TYPES:
             raise AttributeError(f"a module has no property '{name}'; it has {', '.join(sorted(self._TYPES))}")
-        if not isinstance(value, self._TYPES[name]):
+        if not isinstance(value, self._TYPES.get(name, object)):
             raise TypeError(f"module.{name} needs {self._TYPES[name].__name__}, got {value!r}")
         object.__setattr__(self, name, value)
 
     def logic(self):
-        return None  # a scripted module's logic is Python; Slicer gives a plain vtkSlicerScriptedLoadableModuleLogic
+        return None  # Slicer gives a C++ logic without members of the module's own
 
     def widgetRepresentation(self):
-        if self.representation is None:
-            object.__setattr__(self, "representation", qSlicerScriptedLoadableModuleWidget(self.name))
-            self.representation.reload()
-        return self.representation
-
-    def forget_widget(self):
-        object.__setattr__(self, "representation", None)
+        if self._widget is None:
+            self._widget = qSlicerScriptedLoadableModuleWidget(self.name)
+            self._widget.reload()
+        return self._widget
 
 
 class qSlicerScriptedLoadableModuleWidget(qMRMLWidget):
@@ -189,7 +184,7 @@ def pip_ensure(
     skip_in_testing=True, show_progress=True,
 ):  # fmt: skip
     """Record the call. A test makes the user decline with ``host.answers.append(False)``."""
-    pip_calls.append(("pip_ensure", requirements, requester))
+    pip_calls.append(PipCall("pip_ensure", requirements, requester))
     question = "Python packages need to be installed."
     if not skip_in_testing and prompt_install and not slicer.util.confirmOkCancelDisplay(question):
         raise RuntimeError("User declined package installation")
@@ -199,7 +194,7 @@ def pip_install(
     requirements, constraints=None, no_deps_requirements=None, skip_packages=None, blocking=True, show_progress=True,
     requester=None, parent=None, logCallback=None, completedCallback=None,
 ):  # fmt: skip
-    pip_calls.append(("pip_install", requirements, requester))
+    pip_calls.append(PipCall("pip_install", requirements, requester))
     if completedCallback:
         sys.modules["qt"].QTimer.singleShot(0, lambda: completedCallback(0))
 
@@ -213,8 +208,6 @@ def _module(name, **members):
 
 def install() -> None:
     """Make `slicer.ScriptedLoadableModule`, `slicer.i18n`, `slicer.packaging`, `slicer.parameterNodeWrapper`."""
-    from host import parameters
-
     classes = (
         ScriptedLoadableModule,
         ScriptedLoadableModuleWidget,
