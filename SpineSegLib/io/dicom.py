@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from pydicom import Dataset
 
 FILM_MODALITIES = ("CR", "DX", "RG", "RF", "XA", "PX", "IO", "MG")
+_VOLUME_MODALITIES = ("CT", "MR", "PT", "NM")
 _NO_IMAGE = {
     "SR": "a structured report",
     "RTSTRUCT": "a set of contours (RTSTRUCT)",
@@ -73,6 +74,7 @@ def _read(path: Path, modality: str | None, report: Progress) -> Image:
             beside = _headers((p for p in sorted(path.parent.iterdir()) if p.is_file()), report)
             uid = first.get("SeriesInstanceUID")
             chosen = [(p, header) for p, header in beside if header.get("SeriesInstanceUID") == uid]
+    _check_is_image(chosen[0][0], chosen[0][1])
     if is_film(chosen[0][1]):
         if len(chosen) > 1:
             names = ", ".join(f"{p.name} ({_columns_rows(header)})" for p, header in chosen[:8])
@@ -82,15 +84,14 @@ def _read(path: Path, modality: str | None, report: Progress) -> Image:
 
 
 def is_film(header: Dataset) -> bool:
-    """Tell whether a header is that of a projection radiograph, not of a slice in the patient."""
+    """Tell whether a header is that of a projection radiograph, not of slices in the patient.
+
+    'OT' (other) and no modality at all count as films when they have no place in the patient: scanned radiographs
+    come so.
+    """
+    placed = "ImagePositionPatient" in header or "PerFrameFunctionalGroupsSequence" in header
     modality = header.get("Modality", "")
-    return modality in FILM_MODALITIES or (
-        modality not in ("CT", "MR", "PT") and "ImagePositionPatient" not in header and not _enhanced(header)
-    )
-
-
-def _enhanced(header: Dataset) -> bool:
-    return "PerFrameFunctionalGroupsSequence" in header
+    return modality in FILM_MODALITIES or (modality in ("OT", "") and not placed)
 
 
 def _files_in(folder: Path) -> list[Path]:
@@ -146,6 +147,9 @@ def _check_is_image(path: Path, header: Dataset) -> None:
             header.get("Modality", ""), f"DICOM without pixels ({header.get('Modality', 'no modality')})"
         )
         raise problem(path, f"this is {kind}", "an image", "Give the image series that it belongs to")
+    modality = header.get("Modality", "")
+    if modality not in (*FILM_MODALITIES, *_VOLUME_MODALITIES, "OT", ""):
+        raise problem(path, f"its modality is {modality}", "CT, MR or a radiograph (CR, DX)", "Give such an image")
 
 
 def _only_series(folder: Path, headers: list[tuple[Path, Dataset]]) -> list[tuple[Path, Dataset]]:
@@ -200,8 +204,17 @@ def dataset(path: Path) -> Dataset:
     InputError : it is damaged
     """
     import pydicom
+    from pydicom import uid
 
     try:
-        return pydicom.dcmread(path, force=True)
+        data = pydicom.dcmread(path, force=True)
+        if "TransferSyntaxUID" not in data.file_meta:
+            # Files from before DICOM part 10 do not say how they are encoded; pydicom has found it out.
+            implicit, little = data.original_encoding
+            data.file_meta.TransferSyntaxUID = (
+                *(uid.ExplicitVRBigEndian, uid.ExplicitVRLittleEndian),
+                *(uid.ImplicitVRLittleEndian,) * 2,
+            )[2 * bool(implicit) + bool(little)]
+        return data
     except (OSError, *_pydicom_errors()):
         raise problem(path, "the file is damaged or cut off", "a whole DICOM file", _EXPORT) from None

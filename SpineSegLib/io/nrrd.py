@@ -80,8 +80,10 @@ class NrrdHeader:
 
 
 def _vectors(text: str) -> list[list[float] | None]:
+    """Return the vectors of a field; None for an axis that is not in space (``none``, or nothing but NaN)."""
     found = re.findall(r"none|\(([^)]*)\)", text)
-    return [[float(number) for number in inner.split(",")] if inner else None for inner in found]
+    vectors = [[float(number) for number in inner.split(",")] if inner else None for inner in found]
+    return [None if vector is None or np.isnan(vector).all() else vector for vector in vectors]
 
 
 def read_header(path: Path) -> NrrdHeader:
@@ -103,7 +105,7 @@ def read_header(path: Path) -> NrrdHeader:
         name, separator, value = line.partition(":=")
         colon = line.find(": ")
         if separator and (colon < 0 or colon > len(name)):
-            keys[name] = value.replace("\\n", "\n").replace("\\\\", "\\")
+            keys[name] = re.sub(r"\\(n|\\)", lambda found: "\n" if found[1] == "n" else "\\", value)
         elif colon > 0:
             fields[line[:colon].strip().lower()] = line[colon + 2 :].strip()
     _check_data_file(path, fields)

@@ -110,20 +110,25 @@ def _upright(array: np.ndarray, orientation: int) -> np.ndarray:
     return np.ascontiguousarray(array)
 
 
+def is_grey(array: np.ndarray) -> bool:
+    """Tell whether the channels of a decoded picture are alike, but for what JPEG does to them."""
+    if array.ndim == 2 or array.shape[-1] < 3:
+        return True
+    return bool(np.percentile(np.ptp(array[..., :3].astype(np.int32), axis=-1), 99) <= _GREY_TOLERANCE)
+
+
 def grey(path: Path, array: np.ndarray) -> np.ndarray:
     """Return the one grey channel of decoded pixels; refuse a colour photograph."""
-    if array.ndim == 2:
-        return array.astype(np.int32) if array.dtype.kind == "b" else array
-    colours = array[..., :1] if array.shape[-1] in (1, 2) else array[..., :3]
-    apart = np.ptp(colours.astype(np.int32), axis=-1)
-    if np.percentile(apart, 99) > _GREY_TOLERANCE:
+    if not is_grey(array):
         raise problem(
             path, "this is a colour picture", "a grey radiograph", "Export the radiograph in grey, without annotations"
         )
-    if apart.max() == 0:
-        return np.ascontiguousarray(colours[..., 0])
-    # Green is what JPEG's brightness is mostly made of.
-    return np.rint(colours @ np.array([0.299, 0.587, 0.114])).astype(array.dtype)
+    if array.ndim == 2:
+        return array
+    if array.shape[-1] < 3 or not np.ptp(array[..., :3], axis=-1).any():
+        return np.ascontiguousarray(array[..., 0])
+    # ITU-R BT.601, the brightness that JPEG is built on.
+    return np.rint(array[..., :3] @ np.array([0.299, 0.587, 0.114])).astype(array.dtype)
 
 
 def write_picture(array: np.ndarray, path: Path) -> None:

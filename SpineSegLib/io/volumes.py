@@ -120,8 +120,7 @@ def write_volume(array: np.ndarray, geometry: Geometry, modality: str | None, pa
     InputError : NIfTI or MetaImage cannot hold a sheared grid
     OSError, InputError : the disk refused
     """
-    if array.dtype == bool:
-        array = array.astype(np.uint8)
+    array = array.astype({"b1": np.uint8, "f2": np.float32}.get(array.dtype.str[1:], array.dtype), copy=False)
     if suffix == ".nrrd":
         keys = {nrrd.SPACING_KEY: str(geometry.spacing_source)} | ({nrrd.MODALITY_KEY: modality} if modality else {})
         nrrd.write_nrrd(path, array, geometry, keys)

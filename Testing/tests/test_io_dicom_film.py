@@ -174,6 +174,29 @@ def test_a_film_of_several_frames_is_refused(stored, tmp_path):
         read_image(save(data, tmp_path / "cine.dcm"))
 
 
+def test_a_film_without_preamble_and_file_header_is_read(stored, tmp_path):
+    pydicom.dcmwrite(tmp_path / "old.dcm", plain(film(stored)), implicit_vr=True, little_endian=True)
+    assert (tmp_path / "old.dcm").read_bytes()[128:132] != b"DICM"
+    for where in (tmp_path / "old.dcm", tmp_path):
+        assert np.array_equal(read_image(where).array[0], stored)
+
+
+def plain(data):
+    del data.file_meta
+    return data
+
+
+def test_a_scanned_film_is_read_and_an_ultrasound_refused(stored, tmp_path):
+    data = film(stored)
+    data.Modality = "OT"
+    assert read_image(save(data, tmp_path / "a.dcm")).modality == "XR"
+    data.Modality = "US"
+    save(data, tmp_path / "a.dcm")
+    for where in (tmp_path, tmp_path / "a.dcm"):
+        with pytest.raises(InputError, match="its modality is US; expected CT, MR or a radiograph"):
+            read_image(where)
+
+
 def test_nothing_that_names_the_patient_is_carried_along(stored, tmp_path):
     image = read_image(save(film(stored), tmp_path / "film.dcm"))
     text = " ".join([*image.metadata, *image.metadata.values()])

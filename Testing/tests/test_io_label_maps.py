@@ -181,6 +181,14 @@ def test_a_jpeg_of_labels_is_refused(tmp_path):
         read_segmentation(tmp_path / "mask.jpg")
 
 
+def test_a_picture_with_labels_as_colours_is_refused(tmp_path):
+    colours = np.zeros((9, 9, 3), np.uint8)
+    colours[2:4, :, 0], colours[5:7, :, 1] = 255, 255
+    Pillow.fromarray(colours).save(tmp_path / "mask.png")
+    with pytest.raises(InputError, match="its labels are colours; expected numbers in grey or a palette"):
+        read_segmentation(tmp_path / "mask.png")
+
+
 def test_a_sidecar_of_another_program_is_left_alone_and_a_broken_one_refused(oblique, tmp_path):
     labels = np.full(oblique.shape, 8, np.uint8)
     write_nrrd(tmp_path / "ct.nrrd", labels, oblique)

@@ -202,10 +202,10 @@ def test_names_and_colours_that_the_user_changed_survive(overlapping, tmp_path):
     from dataclasses import replace
 
     segments = list(overlapping.segments)
-    segments[0] = replace(segments[0], name="C4 – réécrit ~ 'x' | y", colour=(1, 254, 77))
+    segments[0] = replace(segments[0], name="C4 – réécrit ~ 'x' | \\new \n y", colour=(1, 254, 77))
     write_segmentation(replace(overlapping, segments=tuple(segments)), tmp_path / "a.seg.nrrd")
     found = read_segmentation(tmp_path / "a.seg.nrrd")
-    assert found.segments[0].name == "C4 – réécrit ~ 'x' | y"
+    assert found.segments[0].name == "C4 – réécrit ~ 'x' | \\new \n y"
     assert found.segments[0].colour == (1, 254, 77)
     assert found.segments[0].structure == Structure("body", "C4")
 

@@ -164,6 +164,36 @@ def test_every_named_space_of_nrrd_is_understood(tmp_path, space):
     assert np.allclose(geometry.to_world([1, 0, 0]), sign * [10, 20, 26])
 
 
+def test_an_axis_out_of_space_may_be_called_none_or_nan(tmp_path):
+    lines = [
+        "NRRD0004",
+        "type: uchar",
+        "dimension: 4",
+        "space: LPS",
+        "sizes: 1 2 3 4",
+        "kinds: list domain domain domain",
+    ]
+    for word in ("none", "(nan,nan,nan)"):
+        more = [
+            f"space directions: {word} (0,2,0) (3,0,0) (0,0,-4)",
+            "space origin: (10,20,30)",
+            "encoding: raw",
+            "",
+            "",
+        ]
+        (tmp_path / "a.nrrd").write_bytes("\n".join([*lines, *more]).encode() + bytes(24))
+        assert np.allclose(read_image(tmp_path / "a.nrrd").geometry.to_world([1, 0, 0]), [-10, -20, 26])
+
+
+@pytest.mark.parametrize("suffix", [".nrrd", ".nii.gz", ".mha"])
+def test_types_that_the_formats_do_not_know_are_widened(oblique, tmp_path, suffix):
+    for dtype, stored in ((bool, np.uint8), (np.float16, np.float32)):
+        write_image(Image(np.ones(oblique.shape, dtype), oblique), tmp_path / f"a{suffix}")
+        found = read_image(tmp_path / f"a{suffix}").array
+        assert found.dtype == stored
+        assert (found == 1).all()
+
+
 def test_the_real_ct_lies_where_nibabel_says(tmp_path):
     from importlib.util import find_spec
     from pathlib import Path
