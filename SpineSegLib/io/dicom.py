@@ -211,10 +211,8 @@ def dataset(path: Path) -> Dataset:
         if "TransferSyntaxUID" not in data.file_meta:
             # Files from before DICOM part 10 do not say how they are encoded; pydicom has found it out.
             implicit, little = data.original_encoding
-            data.file_meta.TransferSyntaxUID = (
-                *(uid.ExplicitVRBigEndian, uid.ExplicitVRLittleEndian),
-                *(uid.ImplicitVRLittleEndian,) * 2,
-            )[2 * bool(implicit) + bool(little)]
+            explicit = uid.ExplicitVRLittleEndian if little else uid.ExplicitVRBigEndian
+            data.file_meta.TransferSyntaxUID = uid.ImplicitVRLittleEndian if implicit else explicit
         return data
     except (OSError, *_pydicom_errors()):
         raise problem(path, "the file is damaged or cut off", "a whole DICOM file", _EXPORT) from None
