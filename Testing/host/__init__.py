@@ -1,6 +1,11 @@
 """A Slicer without its application: the real scene of slicer-core, and the missing Python parts on PySide6.
 
 ``host.start()`` makes `slicer`, `qt` and `ctk` behave as inside Slicer; `host.fixtures` has the pytest fixtures.
+
+What is not as in Slicer: there is no main window and no layout manager; `slicer.app` is always in testing mode, where a
+question is answered with OK (or from `host.answers`); Qt is version 6; `isinstance` works with Qt's base classes;
+wrong types, misspelt names and errors in slots fail instead of being swallowed; a dialog that waits raises; packages
+are not installed. How CMake packages the module, and what the true qMRML widgets draw, is not tested here.
 """
 
 import importlib.util

@@ -23,7 +23,7 @@ class _View:
         self.window.SetShowWindow(False)
         self.window.SetMultiSamples(0)
         self.window.SetSize(*self.size)
-        if not self.window.SupportsOpenGL():
+        if self.window.GetClassName() in ("vtkRenderWindow", "vtkOSOpenGLRenderWindow"):  # VTK found neither EGL nor X
             raise RuntimeError(
                 "no OpenGL: the pictures need EGL with Mesa's software renderer. "
                 "On Debian or Ubuntu: apt-get install libegl1 libgl1-mesa-dri"

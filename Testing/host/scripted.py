@@ -103,11 +103,14 @@ class ScriptedLoadableModuleWidget:
         super().__init__()
         self.moduleName = type(self).__name__.removesuffix("Widget")
         self.developerMode = False
+        self.parent = parent or qMRMLWidget()
         if parent is None:
-            parent = qMRMLWidget()
-            parent.setLayout(QtWidgets.QVBoxLayout())
-            parent.setMRMLScene(slicer.mrmlScene)
-        self.parent, self.layout = parent, parent.layout()
+            QtWidgets.QVBoxLayout(self.parent)
+            self.parent.setMRMLScene(slicer.mrmlScene)
+        self.layout = self.parent.layout()
+        if parent is None:
+            self.setup()
+            self.parent.show()
         slicer.app.moduleManager().connect("moduleAboutToBeUnloaded(QString)", self._onModuleAboutToBeUnloaded)
 
     def resourcePath(self, filename):
