@@ -24,6 +24,9 @@ def metrics_table(evaluation: dict, tableNode=None, *, name: str = "Metrics", sc
     """
     import vtk
 
+    from SpineSegLib.evaluation.metrics import METRICS
+
+    described = {metric.key: metric for metric in METRICS}
     rows = {OVERALL: evaluation["overall"], **evaluation["structures"]}
     metrics = [
         metric for metric in dict.fromkeys(key for row in rows.values() for key in row) if _numeric(rows, metric)
@@ -51,8 +54,13 @@ def metrics_table(evaluation: dict, tableNode=None, *, name: str = "Metrics", sc
         tableNode.RemoveAllColumns()
         for column in (labels, *columns):
             tableNode.AddColumn(column)
+            metric = described.get(column.GetName())
+            if metric is not None:
+                unit = "" if metric.unit == "1" else f" ({metric.unit})"
+                tableNode.SetColumnTitle(metric.key, f"{metric.title}{unit}")
+                tableNode.SetColumnUnitLabel(metric.key, metric.unit)
+                tableNode.SetColumnDescription(metric.key, metric.definition)
         tableNode.SetUseColumnTitleAsColumnHeader(True)
-        tableNode.SetUseColumnNameAsColumnHeader(True)
     finally:
         tableNode.EndModify(wasModified)
     return tableNode
