@@ -59,6 +59,22 @@ def test_the_window_shows_what_pydicom_shows(stored, tmp_path, interpretation):
     assert np.allclose(displayed(read_image(path)), shown, atol=1e-6)
 
 
+@pytest.mark.parametrize("function", ["LINEAR_EXACT", "SIGMOID"])
+def test_another_window_function_is_named_and_turned_over_exactly(stored, tmp_path, function):
+    data = film(stored, interpretation="MONOCHROME1")
+    data.WindowCenter, data.WindowWidth, data.VOILUTFunction = "1000", "700", function
+    image = read_image(save(data, tmp_path / "film.dcm"))
+    assert image.metadata["VOILUTFunction"] == function
+    # What lay at the centre still does: both functions are symmetric about it.
+    assert float(image.metadata["WindowCenter"]) == 4095 - 1000
+
+
+def test_a_palette_film_is_refused(tmp_path):
+    data = film(np.zeros((4, 4), np.uint8), bits=8, interpretation="PALETTE COLOR")
+    with pytest.raises(InputError, match=r"colour picture \(palette\)"):
+        read_image(save(data, tmp_path / "film.dcm"))
+
+
 def test_monochrome1_and_2_of_one_film_read_alike(stored, tmp_path):
     bright = read_image(save(film(stored), tmp_path / "2.dcm"))
     dark = read_image(save(film(4095 - stored, interpretation="MONOCHROME1"), tmp_path / "1.dcm"))
