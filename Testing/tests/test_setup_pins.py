@@ -8,11 +8,11 @@ import sys
 from importlib.metadata import packages_distributions, version
 from pathlib import Path
 
+import environment
 import floors
 import pytest
-import run
 
-ROOT = Path(run.__file__).resolve().parent.parent
+ROOT = Path(environment.__file__).resolve().parent.parent
 PINNED = re.compile(r"^([A-Za-z0-9._-]+)==(\S+)$")
 OURS = {"SpineSegLib", "SpineSeg", "host"} | {path.stem for path in (ROOT / "Testing").rglob("*.py")}
 FROM_SLICER = {"qt", "ctk", "PyTorchUtils", "sitkUtils", "MRMLCorePython", "PythonSlicer"}
@@ -38,7 +38,7 @@ def normal(name: str) -> str:
 
 def pins() -> dict[str, str]:
     found = {}
-    for path in run.PINS:
+    for path in environment.PINS:
         for line in path.read_text(encoding="utf-8").splitlines():
             wish = line.partition("#")[0].strip()
             if wish:
@@ -84,7 +84,7 @@ def test_no_pin_has_a_licence_we_cannot_ship():
 
 
 def test_every_pin_says_what_it_is_for():
-    for path in run.PINS:
+    for path in environment.PINS:
         for line in path.read_text(encoding="utf-8").splitlines():
             if "==" in line and not line.startswith("#"):
                 assert re.search(r"#\s*\S", line), line
