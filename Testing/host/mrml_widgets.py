@@ -80,15 +80,14 @@ class qMRMLNodeComboBox(StandIn, QWidget):
     MEMBERS = """currentNodeID nodeTypes showHidden showChildNodeTypes hideChildNodeTypes baseName noneEnabled
         addEnabled removeEnabled editEnabled renameEnabled selectNodeUponCreation noneDisplay mrmlScene setMRMLScene
         addAttribute removeAttribute nodeCount nodeFromIndex currentNode setCurrentNode setCurrentNodeID
-        setCurrentNodeIndex addNode removeCurrentNode currentNodeChanged currentNodeIDChanged nodeAdded
-        nodeAboutToBeRemoved"""
+        setCurrentNodeIndex addNode removeCurrentNode currentNodeChanged currentNodeIDChanged"""
     MISSING = """currentNodeId interactionNodeSingletonTag sizeAdjustPolicy setNodeTypeLabel nodeTypeLabel
         sortFilterProxyModel addMenuAction editCurrentNode renameCurrentNode nodeActivated nodeAddedByUser
-        nodeAddedByUserAction currentNodeRenamed nodeAboutToBeEdited"""
+        nodeAddedByUserAction currentNodeRenamed nodeAboutToBeEdited nodeAdded
+        nodeAboutToBeRemoved"""
     currentNodeChanged, _currentNodeChanged_bool = Signal(object), Signal(bool)
-    currentNodeIDChanged, nodeAdded, nodeAboutToBeRemoved = Signal(str), Signal(object), Signal(object)
-    SIGNALS = """currentNodeChanged(vtkMRMLNode*) currentNodeChanged(bool) nodeAdded(vtkMRMLNode*)
-        nodeAboutToBeRemoved(vtkMRMLNode*)"""
+    currentNodeIDChanged = Signal(str)
+    SIGNALS = "currentNodeChanged(vtkMRMLNode*) currentNodeChanged(bool)"
     nodeTypes = stored("nodeTypes", list | tuple, (), "_fill")
     hideChildNodeTypes = stored("hideChildNodeTypes", list | tuple, (), "_fill")
     showHidden = stored("showHidden", bool, False, "_fill")
@@ -115,20 +114,10 @@ class qMRMLNodeComboBox(StandIn, QWidget):
         self._observed.forget()
         self._scene = scene
         if scene:
-            events = (scene.NodeAddedEvent, scene.NodeAboutToBeRemovedEvent, scene.NodeRemovedEvent)
-            for event in (*events, scene.EndCloseEvent, scene.EndImportEvent, scene.EndBatchProcessEvent):
-                self._observed.add(scene, event, self._scene_changed)
+            for event in ("NodeAdded", "NodeRemoved", "EndClose", "EndImport", "EndBatchProcess"):
+                self._observed.add(scene, getattr(scene, f"{event}Event"), self._fill)
         self.setEnabled(scene is not None)
         self._fill()
-
-    @vtk.calldata_type(vtk.VTK_OBJECT)
-    def _scene_changed(self, scene, event, node=None):
-        fits = node is not None and self._fits(node)
-        if event == "NodeAboutToBeRemovedEvent" and fits:
-            self.nodeAboutToBeRemoved.emit(node)
-        self._fill()
-        if event == "NodeAddedEvent" and fits:
-            self.nodeAdded.emit(node)
 
     def _fits(self, node):
         named = any(node.IsA(t) if self.showChildNodeTypes else node.GetClassName() == t for t in self.nodeTypes)
@@ -144,7 +133,7 @@ class qMRMLNodeComboBox(StandIn, QWidget):
         found = [n for t in self.nodeTypes for n in slicer.util.getNodesByClass(t)] if self._scene else []
         return [n for n in dict.fromkeys(found) if self._fits(n)]
 
-    def _fill(self):
+    def _fill(self, *_):
         nodes = self._nodes()
         ids = [None] * self.noneEnabled + [n.GetID() for n in nodes]
         self._combo.blockSignals(True)

@@ -111,7 +111,8 @@ class CoreIOManager:
                 scene.RemoveNode(node)
                 return False
             node.SetAndObserveStorageNodeID(storage.GetID())
-            node.CreateDefaultDisplayNodes()
+            if node.IsA("vtkMRMLDisplayableNode"):
+                node.CreateDefaultDisplayNodes()
         if node and loaded is not None:
             loaded.AddItem(node)
         return node is not None

@@ -95,11 +95,12 @@ class ctkCollapsibleButton(StandIn, QAbstractButton):
     collapsed = property(lambda self: not self.checked, lambda self, value: setattr(self, "checked", not value))
 
     def paintEvent(self, event):
-        option = QStyleOptionButton()
+        option, painter = QStyleOptionButton(), QStylePainter(self)
         option.initFrom(self)
         option.rect.setHeight(self.contentsMargins().top() - 4)
-        option.text = ("▾ " if self.checked else "▸ ") + self.text
-        QStylePainter(self).drawControl(QStyle.CE_PushButton, option)
+        painter.drawControl(QStyle.CE_PushButtonBevel, option)
+        text = ("▾  " if self.checked else "▸  ") + self.text
+        painter.drawItemText(option.rect.adjusted(8, 0, 0, 0), Qt.AlignVCenter, self.palette, self.enabled, text)
 
 
 class ctkComboBox(StandIn, QComboBox):
