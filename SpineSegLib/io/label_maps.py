@@ -152,13 +152,29 @@ def flatten(segmentation: Segmentation) -> tuple[np.ndarray, dict[int, Segment],
     return labels, numbers, warnings
 
 
-def write_sidecar(table: Mapping[int, Segment], geometry: Geometry, path: Path) -> None:
-    """Write the names of a label map's numbers."""
-    content = {
-        "labels": {str(number): table[number].name for number in sorted(table)},
-        "spacing_source": str(geometry.spacing_source),
-    }
-    path.write_text(json.dumps(content, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+def sidecar_content(table: Mapping[int, Segment], geometry: Geometry, sidecar: Path) -> str:
+    """Return the sidecar's text: the names of the numbers, and whatever another program keeps in that file already.
+
+    Raises
+    ------
+    InputError : the file that is there cannot hold both
+    """
+    kept = {}
+    if sidecar.is_file():
+        try:
+            kept = json.loads(sidecar.read_text(encoding="utf-8"))
+        except ValueError:
+            kept = None
+        if not isinstance(kept, dict):
+            raise problem(
+                sidecar,
+                "a file that is not ours has the name of the label map's sidecar",
+                "no file, or a JSON object",
+                "Choose another name for the label map",
+            )
+    kept["labels"] = {str(number): table[number].name for number in sorted(table)}
+    kept["spacing_source"] = str(geometry.spacing_source)
+    return json.dumps(kept, indent=1, ensure_ascii=False) + "\n"
 
 
 def write_label_picture(labels: np.ndarray, table: Mapping[int, Segment], path: Path) -> None:

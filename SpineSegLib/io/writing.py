@@ -71,12 +71,13 @@ def write_segmentation(segmentation: Segmentation, path: str | Path) -> tuple[st
             "Change the suffix",
         )
     labels, table, warnings = label_maps.flatten(segmentation)
+    names = label_maps.sidecar_content(table, segmentation.geometry, sidecar_of(path))
     with all_written_whole(path, sidecar_of(path)) as (temporary, sidecar):
         if suffix == ".png":
             label_maps.write_label_picture(labels, table, temporary)
         else:
             volumes.write_volume(labels, segmentation.geometry, None, temporary, suffix)
-        label_maps.write_sidecar(table, segmentation.geometry, sidecar)
+        sidecar.write_text(names, encoding="utf-8")
     return warnings
 
 

@@ -124,6 +124,19 @@ def film():
     return Segmentation.from_labels(labels, {3: vertebra("C3"), 4: vertebra("C4")}, geometry)
 
 
+def test_what_another_program_keeps_in_the_sidecar_stays(film, tmp_path):
+    (tmp_path / "film.json").write_text('{"EchoTime": 0.1, "labels": {"9": "T2"}}')
+    write_segmentation(film, tmp_path / "film.png")
+    content = json.loads((tmp_path / "film.json").read_text())
+    assert content == {"EchoTime": 0.1, "labels": {"3": "C3", "4": "C4"}, "spacing_source": "unknown"}
+    for text in ("precious", "[1]"):
+        (tmp_path / "film.json").write_text(text)
+        with pytest.raises(InputError, match=r"film\.json: a file that is not ours"):
+            write_segmentation(film, tmp_path / "film.nii.gz")
+        assert (tmp_path / "film.json").read_text() == text
+    assert not (tmp_path / "film.nii.gz").exists()
+
+
 @pytest.mark.parametrize("suffix", [".png", ".nii.gz", ".mha"])
 def test_a_radiograph_s_labels_and_unknown_spacing_survive(film, tmp_path, suffix):
     write_segmentation(film, tmp_path / f"film{suffix}")
