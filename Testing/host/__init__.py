@@ -11,6 +11,7 @@ are not installed. How CMake packages the module, and what the true qMRML widget
 import importlib.util
 import os
 import sys
+import tempfile
 import time
 import traceback
 from pathlib import Path
@@ -56,8 +57,9 @@ def start() -> None:
         raise RuntimeError(f"{slicer.__file__} is not slicer-core; PyPI's unrelated 'slicer' has overwritten it")
     from host import application, qtmodules, scene, scripted
 
-    _started.append(qtmodules.install())
-    application.install(_started[0], *scene.bootstrap())
+    folder = tempfile.TemporaryDirectory(prefix="slicer-host-", ignore_cleanup_errors=True)  # removed at the end
+    _started.append(folder)
+    application.install(qtmodules.install(), *scene.bootstrap(folder.name), Path(folder.name))
     scripted.install()
     sys.excepthook = _excepthook
 

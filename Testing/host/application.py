@@ -3,7 +3,6 @@
 import logging
 import os
 import sys
-import tempfile
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -48,10 +47,10 @@ class Application(QObject):
     applicationName, majorVersion, minorVersion = "Slicer", 5, 13
     temporaryPath = slicerHome = property(lambda self: self._home)
 
-    def __init__(self, qt_application, logic):
+    def __init__(self, qt_application, logic, home):
         super().__init__()
         self._qt, self._logic, self._io, self._manager = qt_application, logic, CoreIOManager(), ModuleManager()
-        self._home = tempfile.mkdtemp(prefix="slicer-host-")
+        self._home = str(home)
         QSettings.setDefaultFormat(QSettings.IniFormat)
         QSettings.setPath(QSettings.IniFormat, QSettings.UserScope, self._home)
         qt_application.setOrganizationName("NA-MIC")
@@ -110,11 +109,11 @@ def _put_python_slicer_on_the_path(folder: Path) -> None:
     os.environ["PATH"] = f"{folder}{os.pathsep}{os.environ.get('PATH', '')}"
 
 
-def install(qt_application, logic, logics) -> None:
+def install(qt_application, logic, logics, home: Path) -> None:
     """Set `slicer.app` and `slicer.modules`, and record what slicer.util would show."""
-    slicer.app = Application(qt_application, logic)
+    slicer.app = Application(qt_application, logic, home)
     slicer.modules = SimpleNamespace(**{name.lower(): CoreModule(name, logics[name]) for name in logics})
-    _put_python_slicer_on_the_path(Path(slicer.app.slicerHome))
+    _put_python_slicer_on_the_path(home)
 
     def message_display(level, text, testing_value, *args, windowTitle="", standardButtons=QMessageBox.Ok, **kwargs):
         logging.log(level, text)
