@@ -138,6 +138,20 @@ def test_ctrl_c_is_a_cancelled_run(film, weights, results, capsys, monkeypatch):
     assert capsys.readouterr().err == "cancelled: interrupted; nothing was written\n"
 
 
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows ends a process without telling it")
+def test_a_process_that_is_asked_to_end_cleans_up(film, weights, results):
+    program = (
+        "import os, runpy, signal, sys, SpineSegLib.io as io\n"
+        "io.write_overlay = lambda *a: os.kill(os.getpid(), signal.SIGTERM)\n"
+        "sys.argv = ['SpineSegLib', *sys.argv[1:]]; runpy.run_module('SpineSegLib', run_name='__main__')"
+    )
+    arguments = ["segment", film, "--modality", "XR", "--model", FILM_MODEL, "--weights", weights[FILM_MODEL]]
+    arguments += ["--output", str(results / "film.seg.nrrd"), "--output", str(results / "film.png")]
+    done = subprocess.run([sys.executable, "-c", program, *arguments], cwd=ROOT, capture_output=True, text=True)
+    assert (done.returncode, done.stderr) == (3, "cancelled: interrupted; nothing was written\n")
+    assert left_in(results) == []
+
+
 def test_what_libraries_print_does_not_reach_the_results(film, weights, results):
     program = (
         "import sys, os, SpineSegLib.io as io; from SpineSegLib.cli import main; read = io.read_image\n"
