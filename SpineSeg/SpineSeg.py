@@ -168,7 +168,10 @@ class SpineSegWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         self._parameterNode = parameterNode
         self._choicesFor = None
         if parameterNode:
-            self._parameterNodeGuiTag = parameterNode.connectGui(self.ui)
+            # Not connectGui: it gives no tag to disconnect with in some Slicer versions (Slicer issue 7547).
+            named = {widget.property("SlicerParameterName"): widget for widget in vars(self.ui).values()}
+            named.pop(None, None)
+            self._parameterNodeGuiTag = parameterNode.connectParametersToGui(named)
             self.addObserver(parameterNode.parameterNode, vtk.vtkCommand.ModifiedEvent, self._update)
             self.ui.weightsPathLineEdit.currentPath = parameterNode.weightsFile
             self._update()

@@ -174,9 +174,9 @@ def _progress(text: str) -> tuple[int, int, str] | None:
 
 
 def _payload(lines: list[str]) -> object:
-    """Return the first JSON object or list that starts a line; what stands around it are messages."""
+    """Return the last JSON object or list that starts a line: results are printed once, and last."""
     decoder = json.JSONDecoder()
-    for number, line in enumerate(lines):
+    for number, line in reversed(list(enumerate(lines))):
         if line.startswith(("{", "[")):
             try:
                 return decoder.raw_decode("\n".join(lines[number:]))[0]
