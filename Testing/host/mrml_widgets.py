@@ -70,7 +70,9 @@ class qMRMLTableView(StandIn, QTableView):
         model, node = QStandardItemModel(self), self._table
         columns = node.GetNumberOfColumns() if node else 0
         if node:
-            model.setHorizontalHeaderLabels([node.GetColumnName(c) for c in range(columns)])
+            names = [node.GetColumnName(c) for c in range(columns)]
+            titled = node.GetUseColumnTitleAsColumnHeader()
+            model.setHorizontalHeaderLabels([node.GetColumnTitle(name) if titled else name for name in names])
             for row in range(node.GetNumberOfRows()):
                 model.appendRow([QStandardItem(node.GetCellText(row, c)) for c in range(columns)])
         self.setModel(model)
