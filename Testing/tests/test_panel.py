@@ -139,6 +139,7 @@ def test_nonlinear_transform_is_told_in_the_panel(panel, volume, scene):
 
 def test_apply_segments_with_the_real_worker_and_compares_with_the_truth(panel, volume, weights, slicer_host, tmp_path):
     """The table holds exactly what `evaluate --json` prints for the same two segmentations."""
+    import qt
     import slicer
 
     truth = truth_of(volume)
@@ -171,6 +172,10 @@ def test_apply_segments_with_the_real_worker_and_compares_with_the_truth(panel, 
     expected = json.loads(done.stdout)
     table = panel.ui.metricsTableView.mrmlTableNode().GetTable()
     assert panel.ui.metricsCollapsibleButton.visible
+    header = panel.ui.metricsTableView.model()
+    assert [header.headerData(n, qt.Qt.Horizontal) for n in range(3)] == ["Structure", "Dice", "IoU"]
+    slicer_host.screenshot(panel, tmp_path / "panel.png", (500, 760))
+    assert (tmp_path / "panel.png").stat().st_size > 10_000
     assert table.GetValueByName(0, "Structure").ToString() == "Overall"
     for row, values in enumerate([expected["overall"], *expected["structures"].values()]):
         for key, value in values.items():
