@@ -54,12 +54,14 @@ def metrics_table(evaluation: dict, tableNode=None, *, name: str = "Metrics", sc
         tableNode.RemoveAllColumns()
         for column in (labels, *columns):
             tableNode.AddColumn(column)
-            metric = described.get(column.GetName())
-            if metric is not None:
-                unit = "" if metric.unit == "1" else f" ({metric.unit})"
-                tableNode.SetColumnTitle(metric.key, f"{metric.title}{unit}")
-                tableNode.SetColumnUnitLabel(metric.key, metric.unit)
-                tableNode.SetColumnDescription(metric.key, metric.definition)
+            # A column without a title would have an empty header.
+            tableNode.SetColumnTitle(column.GetName(), column.GetName())
+        for key in metrics:
+            if key in described:
+                metric = described[key]
+                tableNode.SetColumnTitle(key, metric.title + ("" if metric.unit == "1" else f" ({metric.unit})"))
+                tableNode.SetColumnUnitLabel(key, metric.unit)
+                tableNode.SetColumnDescription(key, metric.definition)
         tableNode.SetUseColumnTitleAsColumnHeader(True)
     finally:
         tableNode.EndModify(wasModified)
