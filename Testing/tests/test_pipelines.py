@@ -103,12 +103,24 @@ def test_network_sees_every_volume_head_up_and_front_first():
         assert np.flatnonzero(sagittal[top])[0] < np.flatnonzero(sagittal[bottom])[0]
 
 
-def test_planes_are_averaged(monkeypatch):
+def test_planes_are_averaged():
     image, mask = scan(*grid((0, 1, 2), (-1, -1, 1), (4, 5, 6)))
     found = slicewise(
         image, card("linknet34-ct-small"), runner(), report=silent, planes=["axial", "sagittal", "coronal"]
     )
     assert dice(found.mask("spine"), mask) > 0.9
+
+
+@pytest.mark.parametrize("every", [2, 3])
+def test_skipped_slices_are_filled_in(every):
+    image, mask = scan(*grid((0, 1, 2), (-1, -1, 1), (4, 5, 6)))
+    run = runner()
+    planes = ["axial", "sagittal", "coronal"]
+    found = slicewise(image, card("linknet34-ct-small"), run, report=silent, planes=planes, every=every)
+    assert dice(found.mask("spine"), mask) > 0.9
+    whole = runner()
+    slicewise(image, card("linknet34-ct-small"), whole, report=silent, planes=planes)
+    assert sum(map(len, run.network.seen)) < sum(map(len, whole.network.seen)) / every + 6
 
 
 @pytest.mark.parametrize(
