@@ -6,7 +6,6 @@ import importlib.util
 import logging
 import shutil
 import sys
-import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -158,7 +157,7 @@ class SpineSegWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
     def initializeParameterNode(self) -> None:
         self.setParameterNode(self.logic.getParameterNode())
         if not self._parameterNode.inputVolume:
-            self._parameterNode.inputVolume = slicer.mrmlScene.GetFirstNodeByClass("vtkMRMLScalarVolumeNode")
+            self._parameterNode.inputVolume = self.ui.inputVolumeSelector.nodeFromIndex(0)
 
     def setParameterNode(self, parameterNode: SpineSegParameterNode | None) -> None:
         """Show and follow a parameter node, or none."""
@@ -260,8 +259,11 @@ class SpineSegWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
                 onLog=self.onLog,
                 onDone=self.onDone,
             )
-        except (mrml.InputError, RuntimeError) as error:
-            self._showIdle(str(error), failed=True)
+        except Exception as error:
+            # Whatever it is, the panel must come back; what the user can do nothing about goes to the log as well.
+            if not isinstance(error, mrml.InputError | RuntimeError):
+                logging.exception("SpineSeg: the run could not be started")
+            self._showIdle(str(error) or type(error).__name__, failed=True)
 
     def onProgress(self, step: int, of: int, what: str) -> None:
         self.ui.progressBar.maximum = max(of, 1)
@@ -469,7 +471,7 @@ class SpineSegTest(ScriptedLoadableModuleTest):
 
     def leftovers(self) -> set[str]:
         """Return the temporary folders of runs."""
-        return {path.name for path in Path(tempfile.gettempdir()).glob("SpineSeg-*")}
+        return {path.name for path in Path(slicer.app.temporaryPath).glob("SpineSeg-run-*")}
 
     def logicWith(self, start: Callable) -> SpineSegLogic:
         """Return a logic whose worker process is a function of the test."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import shutil
 import tempfile
 import time
@@ -9,7 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from SpineSegLib.errors import InputError
+from SpineSegLib.errors import InputError, problem
 from SpineSegLib.mrml.exchange import receive, send
 from SpineSegLib.mrml.segmentations import show_segmentation
 from SpineSegLib.mrml.tables import metrics_table
@@ -18,6 +19,17 @@ from SpineSegLib.mrml.worker import CANCELLED, DONE, FAILED, Outcome, Worker
 
 MODEL_ATTRIBUTE = "SpineSeg.Model"
 """Attribute of a segmentation node: the model that made it."""
+
+
+FOLDER_PREFIX = "SpineSeg-run-"
+"""How the names of the runs' temporary folders begin."""
+
+
+def temporary_folder() -> str:
+    """Return the folder that temporary files go to: the one in Slicer's settings."""
+    import slicer
+
+    return getattr(getattr(slicer, "app", None), "temporaryPath", None) or tempfile.gettempdir()
 
 
 @dataclass(frozen=True)
@@ -87,8 +99,15 @@ class Runner:
         if self.busy:
             msg = "SpineSeg is running already: wait for it, or cancel it."
             raise RuntimeError(msg)
+        if truthNode is not None and truthNode is segmentationNode:
+            raise problem(
+                truthNode.GetName(),
+                "it is chosen as ground truth and as output, and would be overwritten",
+                "two segmentations",
+                "Choose another output, or let a new one be made",
+            )
         self._started, self.result = self._now(), None
-        folder = Path(tempfile.mkdtemp(prefix="SpineSeg-"))
+        folder = Path(tempfile.mkdtemp(prefix=FOLDER_PREFIX, dir=temporary_folder()))
         try:
             exchange = send(volumeNode, folder, modality=modality, truthNode=truthNode)
             arguments = ["segment", str(exchange.image), "--model", modelName, "--output", str(exchange.result)]
@@ -165,8 +184,14 @@ class Runner:
             show_in_views(volumeNode, segmentation)
             seconds = self._now() - self._started
             self._finish(Result(DONE, segmentationNode, tableNode, error, self._warnings, seconds))
-        except (InputError, OSError, MemoryError) as failure:
-            self._finish(Result(FAILED, error=str(failure) or "There is not enough memory for the result."))
+        except InputError as failure:
+            self._finish(Result(FAILED, error=str(failure)))
+        except MemoryError:
+            self._finish(Result(FAILED, error="There is not enough memory for the result. Close other data first."))
+        except Exception as failure:
+            # Whatever it is, the run has ended: the panel must not wait for it for ever.
+            logging.exception("SpineSeg: the result could not be shown")
+            self._finish(Result(FAILED, error=f"The result could not be shown ({failure}). Please report it."))
 
     def _finish(self, result: Result) -> None:
         shutil.rmtree(self._exchange.folder, ignore_errors=True)

@@ -325,6 +325,34 @@ def test_modality_comes_from_the_best_source_there_is(scene):
     assert image_from_node(node, modality="MR").modality == "MR"
 
 
+def test_dicom_says_modality_and_where_the_spacing_is_from(scene, monkeypatch):
+    import slicer
+
+    from SpineSegLib.mrml import image_from_node
+
+    class Database:
+        """The one function of ctkDICOMDatabase that is asked."""
+
+        values: dict = {}  # noqa: RUF012
+
+        def instanceValue(self, uid, tag):
+            assert uid == "1.2.3"
+            return self.values.get(tag, "")
+
+    database = Database()
+    monkeypatch.setattr(slicer, "dicomDatabase", database, raising=False)
+    node = slicer.util.addVolumeFromArray(np.arange(12, dtype=np.int16).reshape(1, 3, 4), name="Film")
+    node.SetAttribute("DICOM.instanceUIDs", "1.2.3 4.5.6")
+    database.values = {"0008,0060": "DX", "0018,1164": "0.143\\0.143", "0018,5101": "LL", "0010,0010": "Doe^Jane"}
+    image = image_from_node(node)
+    assert image.modality == "XR"
+    assert image.geometry.spacing_source is SpacingSource.IMAGER_PIXEL_SPACING
+    assert image.metadata == {"ViewPosition": "LL"}
+    database.values = {"0008,0060": "CT", "0028,0030": "0.7\\0.7"}
+    assert image_from_node(node).modality == "CT"
+    assert image_from_node(node).geometry.spacing_source is SpacingSource.PIXEL_SPACING
+
+
 def test_only_fitting_models_are_offered(scene):
     import slicer
 

@@ -4,7 +4,6 @@ import json
 import os
 import subprocess
 import sys
-import tempfile
 from pathlib import Path
 
 import numpy as np
@@ -62,7 +61,9 @@ def node_ids() -> list[str]:
 
 
 def run_folders() -> set[Path]:
-    return set(Path(tempfile.gettempdir()).glob("SpineSeg-*"))
+    import slicer
+
+    return set(Path(slicer.app.temporaryPath).glob("SpineSeg-run-*"))
 
 
 def choose(panel, volume, weights: str) -> None:
@@ -186,12 +187,12 @@ def test_apply_segments_with_the_real_worker_and_compares_with_the_truth(panel, 
 def test_cancel_half_way_leaves_scene_and_disk_as_they_were(panel, volume, weights, slicer_host):
     import slicer
 
-    truth = truth_of(volume)
+    truth, output = truth_of(volume), truth_of(volume)
     choose(panel, volume, weights)
-    panel.ui.outputSegmentationSelector.setCurrentNode(truth)
+    panel.ui.outputSegmentationSelector.setCurrentNode(output)
     panel.ui.truthSegmentationSelector.setCurrentNode(truth)
-    (segment,) = truth.GetSegmentation().GetSegmentIDs()
-    before_mask = slicer.util.arrayFromSegmentBinaryLabelmap(truth, segment, volume)
+    (segment,) = output.GetSegmentation().GetSegmentIDs()
+    before_mask = slicer.util.arrayFromSegmentBinaryLabelmap(output, segment, volume)
     before, folders = node_ids(), run_folders()
     steps = []
     panel.ui.progressBar.connect("valueChanged(int)", steps.append)
@@ -204,7 +205,47 @@ def test_cancel_half_way_leaves_scene_and_disk_as_they_were(panel, volume, weigh
     assert panel.ui.applyButton.text == "Apply"
     assert node_ids() == before
     assert run_folders() == folders
-    assert (slicer.util.arrayFromSegmentBinaryLabelmap(truth, segment, volume) == before_mask).all()
+    assert (slicer.util.arrayFromSegmentBinaryLabelmap(output, segment, volume) == before_mask).all()
+
+
+def test_ground_truth_is_never_overwritten(panel, volume, weights, slicer_host):
+    truth = truth_of(volume)
+    choose(panel, volume, weights)
+    panel.ui.outputSegmentationSelector.setCurrentNode(truth)
+    panel.ui.truthSegmentationSelector.setCurrentNode(truth)
+    panel.ui.applyButton.click()
+    assert "would be overwritten" in panel.ui.statusLabel.text
+    assert not panel.logic.busy
+
+
+def test_label_map_is_no_volume_to_segment(panel, scene):
+    labels = scene.AddNewNodeByClass("vtkMRMLLabelMapVolumeNode", "Labels")
+    panel.enter()
+    assert panel.ui.inputVolumeSelector.currentNode() is None
+    assert labels.IsA("vtkMRMLScalarVolumeNode")
+
+
+@pytest.fixture
+def library_kept():
+    """The library's modules are put back after a reload has dropped them: other tests hold their classes."""
+    kept = {name: module for name, module in sys.modules.items() if name.partition(".")[0] == "SpineSegLib"}
+    yield kept
+    for name in [name for name in sys.modules if name.partition(".")[0] == "SpineSegLib"]:
+        del sys.modules[name]
+    sys.modules.update(kept)
+
+
+def test_reload_brings_the_panel_back_with_the_library_loaded_anew(panel, volume, slicer_host, library_kept):
+    import slicer
+
+    panel.ui.inputVolumeSelector.setCurrentNode(volume)
+    panel.onReload()
+    slicer_host.process_events()
+    fresh = slicer.modules.SpineSegWidget
+    assert fresh is not panel
+    assert fresh._parameterNode.inputVolume is volume
+    assert fresh._choices
+    assert sys.modules["SpineSegLib.mrml"] is not library_kept["SpineSegLib.mrml"]
 
 
 def test_closing_the_scene_ends_the_run(panel, volume, weights, slicer_host, scene):
