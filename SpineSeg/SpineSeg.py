@@ -58,12 +58,8 @@ class Modality(enum.Enum):
     MR = "MR"
 
     def label(self) -> str:
-        return {
-            Modality.AUTO: _("Automatic"),
-            Modality.CT: _("CT"),
-            Modality.XR: _("Radiograph"),
-            Modality.MR: _("MR"),
-        }[self]
+        labels = {"AUTO": _("Automatic"), "CT": _("CT"), "XR": _("Radiograph"), "MR": _("MR")}
+        return labels[self.name]
 
 
 class Device(enum.Enum):
@@ -75,12 +71,9 @@ class Device(enum.Enum):
     MPS = "mps"
 
     def label(self) -> str:
-        return {
-            Device.AUTO: _("Automatic"),
-            Device.CPU: _("Processor (CPU)"),
-            Device.CUDA: _("NVIDIA graphics card (CUDA)"),
-            Device.MPS: _("Apple graphics (MPS)"),
-        }[self]
+        labels = {"AUTO": _("Automatic"), "CPU": _("Processor (CPU)")}
+        labels |= {"CUDA": _("NVIDIA graphics card (CUDA)"), "MPS": _("Apple graphics (MPS)")}
+        return labels[self.name]
 
 
 @parameterNodeWrapper
@@ -259,6 +252,7 @@ class SpineSegWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
                 onLog=self.onLog,
                 onDone=self.onDone,
             )
+            self.ui.applyButton.enabled = True
         except Exception as error:
             # Whatever it is, the panel must come back; what the user can do nothing about goes to the log as well.
             if not isinstance(error, mrml.InputError | RuntimeError):
@@ -268,7 +262,7 @@ class SpineSegWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
     def onProgress(self, step: int, of: int, what: str) -> None:
         self.ui.progressBar.maximum = max(of, 1)
         self.ui.progressBar.value = step
-        self.ui.statusLabel.text = what[:1].upper() + what[1:]
+        self.ui.statusLabel.text = html.escape(what[:1].upper() + what[1:])
 
     def onLog(self, line: str) -> None:
         self.ui.logPlainTextEdit.appendPlainText(line)
@@ -282,20 +276,21 @@ class SpineSegWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
             self._showIdle(result.error, failed=True)
             return
         text = _("Done in {seconds:.0f} s.").format(seconds=result.seconds)
-        # A new node becomes the chosen one: the next run replaces it.
-        if self._parameterNode:
-            self._parameterNode.outputSegmentation = result.segmentationNode
-            if result.tableNode:
-                self._parameterNode.metricsTable = result.tableNode
+        # A new node becomes the chosen one, so that the next run replaces it.
+        parameters = self._parameterNode or self.logic.getParameterNode()
+        parameters.outputSegmentation = result.segmentationNode
+        if result.tableNode:
+            parameters.metricsTable = result.tableNode
         self.ui.metricsTableView.setMRMLTableNode(result.tableNode)
         self.ui.metricsCollapsibleButton.visible = result.tableNode is not None
-        self._showIdle(
-            "\n".join([text, *result.warnings, *([result.error] if result.error else [])]), bool(result.error)
-        )
+        lines = [text, *result.warnings, result.error]
+        self._showIdle("\n".join(line for line in lines if line), failed=bool(result.error))
 
     def _showBusy(self) -> None:
         self.ui.inputsCollapsibleButton.enabled = False
         self.ui.advancedCollapsibleButton.enabled = False
+        # Not until the process runs: a second click now would start a second run.
+        self.ui.applyButton.enabled = False
         self.ui.applyButton.text = _("Cancel")
         self.ui.applyButton.toolTip = _("Stop; the scene stays as it was")
         self.ui.progressBar.maximum = 0
