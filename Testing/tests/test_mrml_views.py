@@ -71,6 +71,21 @@ def test_overlay_lies_on_the_bone_in_every_view(scene, slicer_host, oblique, ori
     assert dice(bright, covered) > 0.97
 
 
+def test_bone_is_seen_through_the_overlay(scene, slicer_host, oblique):
+    from host.rendering import SliceView
+
+    mask = np.zeros((40, 60, 64), bool)
+    mask[10:30, 20:40, 20:44] = True
+    geometry = Geometry(mask.shape, oblique.ijk_to_ras)
+    volume = add_bone(geometry, mask)
+    view = SliceView("Axial", size=(200, 200)).show(volume)
+    node = show(volume, mask)
+    node.GetDisplayNode().SetOpacity2DFill(0.4)
+    red, green, _ = view.snapshot()[100, 100].astype(int)
+    assert red > 250
+    assert abs(green - 0.6 * 255) < 10
+
+
 def test_radiograph_is_shown_in_its_own_plane(scene, slicer_host, oblique):
     """A lateral film: its plane is that of no standard view."""
     from host.rendering import SliceView
