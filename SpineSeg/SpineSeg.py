@@ -282,6 +282,7 @@ class SpineSegWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         if result.tableNode:
             parameters.metricsTable = result.tableNode
         self.ui.metricsTableView.setMRMLTableNode(result.tableNode)
+        self.ui.metricsTableView.resizeColumnsToContents()
         self.ui.metricsCollapsibleButton.visible = result.tableNode is not None
         lines = [text, *result.warnings, result.error]
         self._showIdle("\n".join(line for line in lines if line), failed=bool(result.error))
