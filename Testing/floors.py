@@ -16,7 +16,8 @@ FLOORS = {
     **dict.fromkeys(("datasets", "models", "evaluation.metrics"), 2),
     **dict.fromkeys(("pipelines", "training", "measurements"), 3),
     **dict.fromkeys(("evaluation", "mrml"), 4),
-    **dict.fromkeys(("cli", "__main__"), 5),
+    **dict.fromkeys(("cli",), 5),
+    **dict.fromkeys(("__main__",), 6),
 }
 """Room -> floor; a room imports from itself and from lower floors (on floor 0 also from its neighbours)."""
 

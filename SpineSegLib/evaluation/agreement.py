@@ -79,9 +79,10 @@ def evaluate(prediction: Segmentation, truth: Segmentation) -> Evaluation:
     ours, theirs = _by_structure(prediction, "prediction", warnings), _by_structure(truth, "truth", warnings)
     pairs = _pairs(ours, theirs, warnings)
     compare = _Comparison(prediction, truth, geometry)
+    overall = compare_masks(prediction.foreground, truth.foreground, geometry)
     return Evaluation(
-        overall=compare_masks(prediction.foreground, truth.foreground, geometry),
-        structures={pair.name: compare(pair) for pair in pairs},
+        overall=overall,
+        structures={pair.name: compare(pair, overall) for pair in pairs},
         warnings=tuple(warnings),
     )
 
@@ -203,10 +204,13 @@ class _Comparison:
         self._theirs = [_Numbered(truth, n) for n in range(len(truth.layers))]
         self._tables: dict[tuple[int, int], np.ndarray] = {}
 
-    def __call__(self, pair: _Pair) -> Values:
+    def __call__(self, pair: _Pair, overall: Values) -> Values:
+        note = {"union of": ", ".join(pair.union_of)} if pair.union_of else {}
+        if len(pair.ours) == len(self.prediction.segments) and len(pair.theirs) == len(self.truth.segments):
+            return {**overall, **note}
         if len(pair.ours) > 1 or len(pair.theirs) > 1:
-            found = compare_masks(_union(self.prediction, pair.ours), _union(self.truth, pair.theirs), self.geometry)
-            return found | ({"union of": ", ".join(pair.union_of)} if pair.union_of else {})
+            sides = _union(self.prediction, pair.ours), _union(self.truth, pair.theirs)
+            return {**compare_masks(*sides, self.geometry), **note}
         if not pair.ours or not pair.theirs:
             segment, of = (pair.theirs[0], self.truth) if pair.theirs else (pair.ours[0], self.prediction)
             size = int(np.count_nonzero(of.mask(segment)))

@@ -249,10 +249,10 @@ def _distances(one: np.ndarray, two: np.ndarray, steps: np.ndarray) -> Distances
     places = [np.flatnonzero(mask) for mask in (one, two)]
     points = [np.stack(np.unravel_index(place, one.shape)[::-1], axis=-1) @ steps.T for place in places]
     for start, end, other in ((0, 1, two), (1, 0, one)):
-        # Voxels on both surfaces are at distance 0 and not looked up. Quick trees (neither balanced nor compacted) pay
-        # off: a surface is asked about as often as it has points.
+        # Voxels on both surfaces are at distance 0 and not looked up. Large leaves in a balanced tree hardly cost time
+        # where surfaces lie close, and save most of it where one is a far plane with many points equally near.
         away = points[start][~other.ravel()[places[start]]]
-        tree = cKDTree(points[end], balanced_tree=False, compact_nodes=False)
+        tree = cKDTree(points[end], leafsize=64, balanced_tree=True, compact_nodes=False)
         distances = np.zeros(len(points[start]))
         distances[: len(away)] = tree.query(away, workers=-1 if len(away) > 20_000 else 1)[0]
         found.append(distances)

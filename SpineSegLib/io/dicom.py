@@ -2,21 +2,20 @@
 
 from __future__ import annotations
 
-import struct
-import warnings
-import zlib
 from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from SpineSegLib.errors import problem
 from SpineSegLib.image import Image
+from SpineSegLib.io.damaged import DAMAGED
 from SpineSegLib.progress import Progress, silent
 
 if TYPE_CHECKING:
     from pydicom import Dataset
 
 FILM_MODALITIES = ("CR", "DX", "RG", "RF", "XA", "PX", "IO", "MG")
+_VOLUME_MODALITIES = ("CT", "MR", "PT", "NM")
 _NO_IMAGE = {
     "SR": "a structured report",
     "RTSTRUCT": "a set of contours (RTSTRUCT)",
@@ -30,11 +29,7 @@ _NO_IMAGE = {
     "ECG": "an electrocardiogram",
 }
 _MAX_FILES = 100_000
-DAMAGED = (
-    *(ValueError, TypeError, KeyError, IndexError, AttributeError, EOFError, OverflowError, AssertionError),
-    *(NotImplementedError, RecursionError, MemoryError, struct.error, zlib.error),
-)
-"""What pydicom raises on headers that break the standard, depending on where they do."""
+_EXPORT = "Export the series again"
 
 
 def read_dicom(path: Path, *, modality: str | None = None, report: Progress = silent) -> Image:
@@ -50,12 +45,16 @@ def read_dicom(path: Path, *, modality: str | None = None, report: Progress = si
     InputError : no image or more than one is there, or it is incomplete
     """
     try:
-        with warnings.catch_warnings():
-            # What pydicom finds odd in a header is either of no consequence or told in our own words.
-            warnings.simplefilter("ignore")
-            return _read(path, modality, report)
-    except DAMAGED:
-        raise problem(path, "the DICOM header is damaged", "a whole DICOM file", "Export the series again") from None
+        return _read(path, modality, report)
+    except _pydicom_errors():
+        raise problem(path, "the DICOM header is damaged", "a whole DICOM file", _EXPORT) from None
+
+
+def _pydicom_errors() -> tuple[type[Exception], ...]:
+    """Return what pydicom raises on damaged files; two of its exceptions have no common ancestor with others."""
+    from pydicom.errors import BytesLengthException, InvalidDicomError
+
+    return (InvalidDicomError, BytesLengthException, *DAMAGED)
 
 
 def _read(path: Path, modality: str | None, report: Progress) -> Image:
@@ -75,6 +74,7 @@ def _read(path: Path, modality: str | None, report: Progress) -> Image:
             beside = _headers((p for p in sorted(path.parent.iterdir()) if p.is_file()), report)
             uid = first.get("SeriesInstanceUID")
             chosen = [(p, header) for p, header in beside if header.get("SeriesInstanceUID") == uid]
+    _check_is_image(chosen[0][0], chosen[0][1])
     if is_film(chosen[0][1]):
         if len(chosen) > 1:
             names = ", ".join(f"{p.name} ({_columns_rows(header)})" for p, header in chosen[:8])
@@ -84,15 +84,14 @@ def _read(path: Path, modality: str | None, report: Progress) -> Image:
 
 
 def is_film(header: Dataset) -> bool:
-    """Tell whether a header is that of a projection radiograph, not of a slice in the patient."""
+    """Tell whether a header is that of a projection radiograph, not of slices in the patient.
+
+    'OT' (other) and no modality at all count as films when they have no place in the patient: scanned radiographs
+    come so.
+    """
+    placed = "ImagePositionPatient" in header or "PerFrameFunctionalGroupsSequence" in header
     modality = header.get("Modality", "")
-    return modality in FILM_MODALITIES or (
-        modality not in ("CT", "MR", "PT") and "ImagePositionPatient" not in header and not _enhanced(header)
-    )
-
-
-def _enhanced(header: Dataset) -> bool:
-    return "PerFrameFunctionalGroupsSequence" in header
+    return modality in FILM_MODALITIES or (modality in ("OT", "") and not placed)
 
 
 def _files_in(folder: Path) -> list[Path]:
@@ -111,7 +110,6 @@ def _files_in(folder: Path) -> list[Path]:
 def _header(path: Path) -> Dataset | None:
     """Read what is needed to choose among files, or return None for a file that is no DICOM."""
     import pydicom
-    from pydicom.errors import InvalidDicomError
 
     wanted = [
         *("SOPClassUID", "SOPInstanceUID", "SeriesInstanceUID", "SeriesNumber", "SeriesDescription", "Modality"),
@@ -123,7 +121,7 @@ def _header(path: Path) -> Dataset | None:
         # Files from before DICOM part 10 have no preamble; they are told by a plausible header.
         header = pydicom.dcmread(path, stop_before_pixels=True, specific_tags=wanted, force=not preamble)
         return header if preamble or ("SOPClassUID" in header and "Modality" in header) else None
-    except (InvalidDicomError, OSError, *DAMAGED):
+    except (OSError, *_pydicom_errors()):
         return None
 
 
@@ -149,6 +147,9 @@ def _check_is_image(path: Path, header: Dataset) -> None:
             header.get("Modality", ""), f"DICOM without pixels ({header.get('Modality', 'no modality')})"
         )
         raise problem(path, f"this is {kind}", "an image", "Give the image series that it belongs to")
+    modality = header.get("Modality", "")
+    if modality not in (*FILM_MODALITIES, *_VOLUME_MODALITIES, "OT", ""):
+        raise problem(path, f"its modality is {modality}", "CT, MR or a radiograph (CR, DX)", "Give such an image")
 
 
 def _only_series(folder: Path, headers: list[tuple[Path, Dataset]]) -> list[tuple[Path, Dataset]]:
@@ -203,8 +204,15 @@ def dataset(path: Path) -> Dataset:
     InputError : it is damaged
     """
     import pydicom
+    from pydicom import uid
 
     try:
-        return pydicom.dcmread(path, force=True)
-    except (OSError, *DAMAGED):
-        raise problem(path, "the file is damaged or cut off", "a whole DICOM file", "Export the series again") from None
+        data = pydicom.dcmread(path, force=True)
+        if "TransferSyntaxUID" not in data.file_meta:
+            # Files from before DICOM part 10 do not say how they are encoded; pydicom has found it out.
+            implicit, little = data.original_encoding
+            explicit = uid.ExplicitVRLittleEndian if little else uid.ExplicitVRBigEndian
+            data.file_meta.TransferSyntaxUID = uid.ImplicitVRLittleEndian if implicit else explicit
+        return data
+    except (OSError, *_pydicom_errors()):
+        raise problem(path, "the file is damaged or cut off", "a whole DICOM file", _EXPORT) from None

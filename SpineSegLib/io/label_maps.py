@@ -42,8 +42,10 @@ def read_label_map(path: Path, structures: Mapping[int, Structure | str] | None 
     else:
         values, geometry, _ = volumes.read_volume(path)
     labels = _whole_numbers(path, values)
-    present = np.flatnonzero(np.bincount(labels.ravel()))
-    present = [int(label) for label in present if label > 0]
+    seen = np.zeros(65536, bool)
+    for part in labels:
+        seen[part] = True
+    present = [int(label) for label in np.flatnonzero(seen) if label > 0]
     named, source = _sidecar(path)
     if source is not None:
         geometry = Geometry(geometry.shape, geometry.ijk_to_ras, source)
@@ -62,13 +64,17 @@ def read_label_map(path: Path, structures: Mapping[int, Structure | str] | None 
         table = {present[0]: Structure("vertebrae")}
     else:
         table = {n: verse_structures().get(n) or Structure("other", label=f"label {n}") for n in present}
-    return Segmentation.from_labels(labels, table, geometry)
+    segments = [Segment(table[label], 0, label) for label in present if label in table]
+    return Segmentation((labels,), tuple(sorted(segments, key=lambda s: s.structure.order)), geometry)
 
 
 def _read_picture(path: Path) -> tuple[np.ndarray, Geometry]:
     if suffix_of(path) in (".jpg", ".jpeg"):
         raise problem(path, "JPEG changes the numbers of a label picture", "PNG or TIFF", "Save it as .png")
-    array = pictures.grey(path, pictures.pixels(path, indices=True))
+    array = pictures.pixels(path, indices=True)
+    if not pictures.is_grey(array):
+        raise problem(path, "its labels are colours", "numbers in grey or a palette", "Save the labels as numbers")
+    array = pictures.grey(path, array)
     return array[None], pictures.picture_geometry(*array.shape)
 
 
@@ -146,13 +152,29 @@ def flatten(segmentation: Segmentation) -> tuple[np.ndarray, dict[int, Segment],
     return labels, numbers, warnings
 
 
-def write_sidecar(table: Mapping[int, Segment], geometry: Geometry, path: Path) -> None:
-    """Write the names of a label map's numbers."""
-    content = {
-        "labels": {str(number): table[number].name for number in sorted(table)},
-        "spacing_source": str(geometry.spacing_source),
-    }
-    path.write_text(json.dumps(content, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+def sidecar_content(table: Mapping[int, Segment], geometry: Geometry, sidecar: Path) -> str:
+    """Return the sidecar's text: the names of the numbers, and whatever another program keeps in that file already.
+
+    Raises
+    ------
+    InputError : the file that is there cannot hold both
+    """
+    kept = {}
+    if sidecar.is_file():
+        try:
+            kept = json.loads(sidecar.read_text(encoding="utf-8"))
+        except ValueError:
+            kept = None
+        if not isinstance(kept, dict):
+            raise problem(
+                sidecar,
+                "a file that is not ours has the name of the label map's sidecar",
+                "no file, or a JSON object",
+                "Choose another name for the label map",
+            )
+    kept["labels"] = {str(number): table[number].name for number in sorted(table)}
+    kept["spacing_source"] = str(geometry.spacing_source)
+    return json.dumps(kept, indent=1, ensure_ascii=False) + "\n"
 
 
 def write_label_picture(labels: np.ndarray, table: Mapping[int, Segment], path: Path) -> None:

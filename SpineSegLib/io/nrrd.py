@@ -80,8 +80,10 @@ class NrrdHeader:
 
 
 def _vectors(text: str) -> list[list[float] | None]:
+    """Return the vectors of a field; None for an axis that is not in space (``none``, or nothing but NaN)."""
     found = re.findall(r"none|\(([^)]*)\)", text)
-    return [[float(number) for number in inner.split(",")] if inner else None for inner in found]
+    vectors = [[float(number) for number in inner.split(",")] if inner else None for inner in found]
+    return [None if vector is None or np.isnan(vector).all() else vector for vector in vectors]
 
 
 def read_header(path: Path) -> NrrdHeader:
@@ -103,7 +105,7 @@ def read_header(path: Path) -> NrrdHeader:
         name, separator, value = line.partition(":=")
         colon = line.find(": ")
         if separator and (colon < 0 or colon > len(name)):
-            keys[name] = value.replace("\\n", "\n").replace("\\\\", "\\")
+            keys[name] = re.sub(r"\\(n|\\)", lambda found: "\n" if found[1] == "n" else "\\", value)
         elif colon > 0:
             fields[line[:colon].strip().lower()] = line[colon + 2 :].strip()
     _check_data_file(path, fields)
@@ -146,7 +148,13 @@ def check_beside(header: Path, name: str) -> None:
 
 
 def write_nrrd(
-    path: Path, array: np.ndarray, geometry: Geometry, keys: Mapping[str, str] | None = None, *, layered: bool = False
+    path: Path,
+    array: np.ndarray,
+    geometry: Geometry,
+    keys: Mapping[str, str] | None = None,
+    *,
+    layered: bool = False,
+    compression: int = 4,
 ) -> None:
     """Write a gzip-compressed NRRD in LPS, as 3D Slicer does.
 
@@ -157,6 +165,7 @@ def write_nrrd(
     geometry : its grid, sheared ones too
     keys : own key/value pairs
     layered : the last axis is a `list` of layers
+    compression : gzip level, 0 (none) to 9
     """
     lps = LPS_TO_RAS @ geometry.ijk_to_ras
     directions = ["(" + ",".join(f"{value:.17g}" for value in lps[:3, axis]) + ")" for axis in range(3)]
@@ -179,7 +188,7 @@ def write_nrrd(
         lines.append(f"{name}:={text}")
     with path.open("wb") as file:
         file.write(("\n".join(lines) + "\n\n").encode("utf-8"))
-        squeeze = zlib.compressobj(level=4, wbits=31)
+        squeeze = zlib.compressobj(level=compression, wbits=31)
         for part in array:
             file.write(squeeze.compress(np.ascontiguousarray(part, dtype=array.dtype.newbyteorder("<")).tobytes()))
         file.write(squeeze.flush())

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 _FILL = 0.35
 _MOST_NAMES = 40
-_MARGIN = 6
+MARGIN = 6
 _PANEL = 720
 _FOOT = 26
 _NOTE = "SpineSeg - not for diagnostic use"
@@ -66,13 +66,13 @@ def draw_overlay(image: Image, segmentation: Segmentation) -> Picture:
     else:
         planes = volume_planes(image, segmentation, Reorientation.of(image.geometry), _PANEL)
     pictures = [_drawn(plane) for plane in planes]
-    width = sum(p.width for p in pictures) + _MARGIN * (len(pictures) - 1)
+    width = sum(p.width for p in pictures) + MARGIN * (len(pictures) - 1)
     height = max(p.height for p in pictures)
     canvas = Pillow.new("RGB", (width, height + _FOOT))
     left = 0
     for picture in pictures:
         canvas.paste(picture, (left, (height - picture.height) // 2))
-        left += picture.width + _MARGIN
+        left += picture.width + MARGIN
     _note(canvas)
     return canvas
 

@@ -6,8 +6,6 @@ so the spacing is unknown. Its rows run down the image and are taken as they are
 
 from __future__ import annotations
 
-import struct
-import zlib
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -16,6 +14,7 @@ import numpy as np
 from SpineSegLib.errors import InputError, problem
 from SpineSegLib.image import Geometry, Image, SpacingSource
 from SpineSegLib.io import itk
+from SpineSegLib.io.damaged import DAMAGED
 
 if TYPE_CHECKING:
     from PIL.Image import Image as Picture
@@ -64,12 +63,8 @@ def pixels(path: Path, *, indices: bool = False) -> np.ndarray:
         raise
     except UnidentifiedImageError:
         raise problem(path, "this is not a picture", "PNG, JPEG or TIFF", "Export the image again") from None
-    except (*_DAMAGED, Pillow.DecompressionBombError):
+    except (OSError, *DAMAGED, Pillow.DecompressionBombError):
         raise problem(path, "it is damaged or cut off", "a whole picture", "Export the image again") from None
-
-
-_DAMAGED = (OSError, SyntaxError, ValueError, TypeError, KeyError, IndexError, EOFError, AttributeError, OverflowError)
-_DAMAGED += (struct.error, zlib.error, MemoryError)
 
 
 def _decoded(picture: Picture, indices: bool) -> np.ndarray:
@@ -115,20 +110,25 @@ def _upright(array: np.ndarray, orientation: int) -> np.ndarray:
     return np.ascontiguousarray(array)
 
 
+def is_grey(array: np.ndarray) -> bool:
+    """Tell whether the channels of a decoded picture are alike, but for what JPEG does to them."""
+    if array.ndim == 2 or array.shape[-1] < 3:
+        return True
+    return bool(np.percentile(np.ptp(array[..., :3].astype(np.int32), axis=-1), 99) <= _GREY_TOLERANCE)
+
+
 def grey(path: Path, array: np.ndarray) -> np.ndarray:
     """Return the one grey channel of decoded pixels; refuse a colour photograph."""
-    if array.ndim == 2:
-        return array.astype(np.int32) if array.dtype.kind == "b" else array
-    colours = array[..., :1] if array.shape[-1] in (1, 2) else array[..., :3]
-    apart = np.ptp(colours.astype(np.int32), axis=-1)
-    if np.percentile(apart, 99) > _GREY_TOLERANCE:
+    if not is_grey(array):
         raise problem(
             path, "this is a colour picture", "a grey radiograph", "Export the radiograph in grey, without annotations"
         )
-    if apart.max() == 0:
-        return np.ascontiguousarray(colours[..., 0])
-    # Green is what JPEG's brightness is mostly made of.
-    return np.rint(colours @ np.array([0.299, 0.587, 0.114])).astype(array.dtype)
+    if array.ndim == 2:
+        return array
+    if array.shape[-1] < 3 or not np.ptp(array[..., :3], axis=-1).any():
+        return np.ascontiguousarray(array[..., 0])
+    # ITU-R BT.601, the brightness that JPEG is built on.
+    return np.rint(array[..., :3] @ np.array([0.299, 0.587, 0.114])).astype(array.dtype)
 
 
 def write_picture(array: np.ndarray, path: Path) -> None:

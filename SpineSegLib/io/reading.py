@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import warnings
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
@@ -10,6 +12,7 @@ from SpineSegLib.anatomy import Structure
 from SpineSegLib.errors import InputError, problem
 from SpineSegLib.image import MODALITIES, Image, Segmentation
 from SpineSegLib.io import label_maps, nrrd, pictures, seg_nrrd, volumes
+from SpineSegLib.io.damaged import DAMAGED
 from SpineSegLib.io.suffixes import DICOM, META, NIFTI, NRRD, PICTURES, SEG_NRRD, suffix_of
 from SpineSegLib.progress import Progress, silent
 
@@ -98,23 +101,23 @@ def _renamed(segmentation: Segmentation, structures: Mapping[int, Structure | st
     return replace(segmentation, segments=tuple(kept))
 
 
-class _readable:
-    """Turn what the disk refuses into one line: no such file, no permission."""
-
-    def __init__(self, path: Path):
-        self.path = path
-
-    def __enter__(self):
-        if not self.path.exists():
-            raise problem(self.path, "there is no such file or folder", _FORMATS, "Check the path")
-        if self.path.is_file() and self.path.stat().st_size == 0:
-            raise problem(self.path, "the file is empty", _FORMATS, "Export it again")
-
-    def __exit__(self, kind, error, trace):
-        if isinstance(error, OSError) and not isinstance(error, InputError):
-            why = error.strerror or "it cannot be read"
-            raise problem(self.path, why, "a file that you may read", "Check its permissions") from error
-        return False
+@contextmanager
+def _readable(path: Path) -> Iterator[None]:
+    """Turn what the disk or a damaged file makes readers raise into one line."""
+    if not path.exists():
+        raise problem(path, "there is no such file or folder", _FORMATS, "Check the path")
+    if path.is_file() and path.stat().st_size == 0:
+        raise problem(path, "the file is empty", _FORMATS, "Export it again")
+    try:
+        # What pydicom or Pillow find odd in a file is of no consequence or told in our own words.
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    except OSError as error:
+        why = error.strerror or "it cannot be read"
+        raise problem(path, why, "a file that you may read", "Check its permissions") from error
+    except DAMAGED as error:
+        raise problem(path, "it is damaged", "a file that keeps to its format", "Export it again") from error
 
 
 def _is_dicom(path: Path) -> bool:

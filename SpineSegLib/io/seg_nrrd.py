@@ -107,8 +107,10 @@ def read_seg_nrrd(path: Path) -> Segmentation:
         raise problem(path, f"its segments are stored as {source}", "binary labelmaps", "Convert them in Slicer")
     image = itk.read(path, "a .seg.nrrd file", "Save the segmentation again")
     array = itk.array_of(image)
-    if array.ndim < 3 or array.ndim > 4:
-        raise problem(path, f"it has {array.ndim} dimensions", "three, and layers", "Save the segmentation again")
+    if image.GetDimension() != 3:
+        raise problem(
+            path, f"it has {image.GetDimension()} dimensions", "three, and layers", "Save the segmentation again"
+        )
     layers = [array] if array.ndim == 3 else [np.ascontiguousarray(array[..., n]) for n in range(array.shape[-1])]
     matrix = header.matrix()
     stored = itk.geometry_of(image)

@@ -112,19 +112,22 @@ def _note(image) -> tuple[SpacingSource | None, str | None]:
     return SpacingSource(found.group(2)) if known else None, found.group(1)
 
 
-def write_volume(array: np.ndarray, geometry: Geometry, modality: str | None, path: Path, suffix: str) -> None:
+def write_volume(
+    array: np.ndarray, geometry: Geometry, modality: str | None, path: Path, suffix: str, *, compression: int = 4
+) -> None:
     """Write voxels as ``.nrrd``, ``.nii``, ``.nii.gz`` or ``.mha`` (use `written_whole` around it).
+
+    `compression` is the gzip level of a ``.nrrd``, 0 (none) to 9.
 
     Raises
     ------
     InputError : NIfTI or MetaImage cannot hold a sheared grid
     OSError, InputError : the disk refused
     """
-    if array.dtype == bool:
-        array = array.astype(np.uint8)
+    array = array.astype({"b1": np.uint8, "f2": np.float32}.get(array.dtype.str[1:], array.dtype), copy=False)
     if suffix == ".nrrd":
         keys = {nrrd.SPACING_KEY: str(geometry.spacing_source)} | ({nrrd.MODALITY_KEY: modality} if modality else {})
-        nrrd.write_nrrd(path, array, geometry, keys)
+        nrrd.write_nrrd(path, array, geometry, keys, compression=compression)
         return
     if not itk.orthogonal(geometry):
         raise problem(

@@ -13,10 +13,11 @@ from SpineSegLib.io.suffixes import SEG_NRRD, sidecar_of, suffix_of
 _VOLUMES = (".nii.gz", ".nii", ".nrrd", ".mha")
 
 
-def write_image(image: Image, path: str | Path) -> None:
+def write_image(image: Image, path: str | Path, *, compression: int = 4) -> None:
     """Write an image as ``.nrrd``, ``.nii.gz``, ``.nii``, ``.mha`` or, a single slice without loss, ``.png``.
 
     Where its spacing came from and its modality are noted in the file, except in a PNG, which holds no spacing.
+    `compression` is the gzip level of a ``.nrrd``, 0 (none, for a file that is read once and deleted) to 9.
 
     Raises
     ------
@@ -39,7 +40,9 @@ def write_image(image: Image, path: str | Path) -> None:
         if suffix == ".png":
             pictures.write_picture(image.array[0], temporary)
         else:
-            volumes.write_volume(image.array, image.geometry, image.modality, temporary, suffix)
+            volumes.write_volume(
+                image.array, image.geometry, image.modality, temporary, suffix, compression=compression
+            )
 
 
 def write_segmentation(segmentation: Segmentation, path: str | Path) -> tuple[str, ...]:
@@ -71,12 +74,13 @@ def write_segmentation(segmentation: Segmentation, path: str | Path) -> tuple[st
             "Change the suffix",
         )
     labels, table, warnings = label_maps.flatten(segmentation)
+    names = label_maps.sidecar_content(table, segmentation.geometry, sidecar_of(path))
     with all_written_whole(path, sidecar_of(path)) as (temporary, sidecar):
         if suffix == ".png":
             label_maps.write_label_picture(labels, table, temporary)
         else:
             volumes.write_volume(labels, segmentation.geometry, None, temporary, suffix)
-        label_maps.write_sidecar(table, segmentation.geometry, sidecar)
+        sidecar.write_text(names, encoding="utf-8")
     return warnings
 
 

@@ -3,20 +3,31 @@
 Importing it loads neither: it can be imported, and its worker protocol tested, without Slicer.
 """
 
-from SpineSegLib.mrml.choices import Choice, models_for
+from SpineSegLib.errors import InputError
+from SpineSegLib.mrml.choices import Choice, describe_volume, models_for
 from SpineSegLib.mrml.dicom import modality_of
 from SpineSegLib.mrml.exchange import Exchange, receive, send
+from SpineSegLib.mrml.run import Result, Runner
 from SpineSegLib.mrml.scenes import write_scene
 from SpineSegLib.mrml.segmentations import segmentation_from_node, show_segmentation
 from SpineSegLib.mrml.tables import metrics_table
 from SpineSegLib.mrml.terminology import register_terminology
+from SpineSegLib.mrml.views import show_in_views
 from SpineSegLib.mrml.volumes import image_from_node
-from SpineSegLib.mrml.worker import Worker
+from SpineSegLib.mrml.worker import CANCELLED, DONE, FAILED, Outcome, Worker
 
 __all__ = [
+    "CANCELLED",
+    "DONE",
+    "FAILED",
     "Choice",
     "Exchange",
+    "InputError",
+    "Outcome",
+    "Result",
+    "Runner",
     "Worker",
+    "describe_volume",
     "image_from_node",
     "metrics_table",
     "modality_of",
@@ -25,6 +36,7 @@ __all__ = [
     "register_terminology",
     "segmentation_from_node",
     "send",
+    "show_in_views",
     "show_segmentation",
     "write_scene",
 ]

@@ -53,6 +53,19 @@ def models_for(volumeNode, *, modality: str | None = None) -> list[Choice]:
     return sorted(found, key=lambda choice: (choice.weights == "absent", choice.title))
 
 
+def describe_volume(volumeNode, *, modality: str | None = None) -> str:
+    """Return two short lines on what a volume is: modality and how it is known; size and spacing."""
+    geometry = volume_geometry(volumeNode)
+    found, reason = (modality, "as chosen") if modality else modality_of(volumeNode)
+    kind = {"XR": "Radiograph", "CT": "CT", "MR": "MR"}.get(found, "Modality")
+    axes = 2 if geometry.is_2d else 3
+    size = " × ".join(str(n) for n in geometry.shape[::-1][:axes])
+    if geometry.has_spacing:
+        steps = " × ".join(f"{step:.2f}" for step in geometry.spacing[::-1][:axes])
+        return f"{kind} ({reason})\n{size} voxels of {steps} mm"
+    return f"{kind} ({reason})\n{size} pixels, spacing unknown: no millimetres"
+
+
 _STATES = {
     "bundled": "come with SpineSeg",
     "installed": "are installed",

@@ -51,15 +51,15 @@ def modality_of(volumeNode) -> tuple[str | None, str]:
         return said, "set on the volume"
     modality = _DICOM_MODALITIES.get(dicom_values(volumeNode, "0008,0060")[0].strip().upper())
     if modality:
-        return modality, "DICOM"
+        return modality, "from DICOM"
     modality = _DICOM_MODALITIES.get(_hierarchy_modality(volumeNode).strip().upper())
     if modality:
-        return modality, "subject hierarchy"
+        return modality, "from the subject hierarchy"
     quantity, units = volumeNode.GetVoxelValueQuantity(), volumeNode.GetVoxelValueUnits()
     if quantity and quantity.GetCodeValue() in _QUANTITIES:
-        return _QUANTITIES[quantity.GetCodeValue()], "voxel quantity"
+        return _QUANTITIES[quantity.GetCodeValue()], "from its voxels' quantity"
     if units and (units.GetCodeValue() or "").lower().startswith("[hnsf"):
-        return "CT", "voxel unit"
+        return "CT", "from its voxels' unit"
     return _guess(volumeNode)
 
 
@@ -79,8 +79,8 @@ def _guess(volumeNode) -> tuple[str | None, str]:
     if imageData is None:
         return None, "no voxels"
     if imageData.GetDimensions()[2] == 1:
-        return "XR", "guessed: a single slice"
+        return "XR", "guessed from its single slice"
     low, high = imageData.GetScalarRange()
     if np.isfinite([low, high]).all() and low <= -900 and high >= 300:
-        return "CT", "guessed: values look like Hounsfield units"
+        return "CT", "guessed from its values"
     return None, "not known"

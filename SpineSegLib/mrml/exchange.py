@@ -97,7 +97,8 @@ def send(volumeNode, folder: str | Path, *, modality: str | None = None, truthNo
         truth is not None,
         tuple(notes),
     )
-    write_image(image, exchange.image)
+    # Slicer waits while this is written, and the file lives for a minute: not worth compressing.
+    write_image(image, exchange.image, compression=0)
     if truth is not None:
         write_segmentation(truth, exchange.truth)
     return exchange

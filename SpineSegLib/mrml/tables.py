@@ -24,6 +24,9 @@ def metrics_table(evaluation: dict, tableNode=None, *, name: str = "Metrics", sc
     """
     import vtk
 
+    from SpineSegLib.evaluation.metrics import METRICS
+
+    described = {metric.key: metric for metric in METRICS}
     rows = {OVERALL: evaluation["overall"], **evaluation["structures"]}
     metrics = [
         metric for metric in dict.fromkeys(key for row in rows.values() for key in row) if _numeric(rows, metric)
@@ -51,8 +54,15 @@ def metrics_table(evaluation: dict, tableNode=None, *, name: str = "Metrics", sc
         tableNode.RemoveAllColumns()
         for column in (labels, *columns):
             tableNode.AddColumn(column)
+            # A column without a title would have an empty header.
+            tableNode.SetColumnTitle(column.GetName(), column.GetName())
+        for key in metrics:
+            if key in described:
+                metric = described[key]
+                tableNode.SetColumnTitle(key, metric.title + ("" if metric.unit == "1" else f" ({metric.unit})"))
+                tableNode.SetColumnUnitLabel(key, metric.unit)
+                tableNode.SetColumnDescription(key, metric.definition)
         tableNode.SetUseColumnTitleAsColumnHeader(True)
-        tableNode.SetUseColumnNameAsColumnHeader(True)
     finally:
         tableNode.EndModify(wasModified)
     return tableNode

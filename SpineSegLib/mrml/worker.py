@@ -9,6 +9,7 @@ import json
 import os
 import shutil
 import sys
+from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -51,7 +52,7 @@ class Worker:
     ----------
     start : ``start(arguments, environment, onLine, onDone) -> process``: starts a process and returns at once;
         ``onLine(text)`` is called for each line it writes and ``onDone(exit status)`` once, both on the main thread;
-        the process has a ``pid``. Slicer's own (`launch`) unless given.
+        what it returns has a ``pid``. Slicer's own (`launch`) unless given.
     later : ``later(seconds, function)`` calls a function after a while, on the main thread; Qt's timer unless given
     end : ``end(pid)`` ends a process and its children
     """
@@ -65,17 +66,12 @@ class Worker:
         self._start = start or launch
         self._later = later or call_later
         self._end = end
-        self._process = None
-        self._lines: list[str] = []
-        self._errors: list[str] = []
-        self._cancelFile: Path | None = None
-        self._cancelled = False
-        self._onProgress = self._onLog = self._onDone = lambda *_: None
+        self._job: _Job | None = None
 
     @property
     def busy(self) -> bool:
         """True while a process runs."""
-        return self._process is not None
+        return self._job is not None
 
     def run(
         self,
@@ -96,57 +92,72 @@ class Worker:
         if self.busy:
             msg = "a worker is running already"
             raise RuntimeError(msg)
-        self._lines, self._errors = [], []
-        self._cancelFile, self._cancelled = cancelFile, False
-        self._onProgress, self._onLog, self._onDone = onProgress, onLog, onDone
+        job = self._job = _Job(cancelFile, onProgress, onLog, onDone)
         command = [python_executable(), "-m", "SpineSegLib", *arguments]
-        self._process = self._start(command, environment(), self._line, self._finished)
+        try:
+            job.process = self._start(command, environment(), job.line, lambda status: self._finished(job, status))
+        except BaseException:
+            self._job = None
+            raise
 
     def cancel(self) -> None:
         """Ask the worker to stop; end its processes when it has not done so after a while."""
-        if not self.busy or self._cancelled:
+        job = self._job
+        if job is None or job.cancelled:
             return
-        self._cancelled = True
-        process = self._process
-        if self._cancelFile is not None:
-            self._cancelFile.touch()
-            self._later(GRACE, lambda: self._end(process.pid) if self._process is process else None)
-        else:
-            self._end(process.pid)
+        job.cancelled = True
+        if job.cancelFile is None:
+            self._end(job.process.pid)
+            return
+        job.cancelFile.touch()
+        self._later(GRACE, lambda: self._end(job.process.pid) if job is self._job else None)
 
     def kill(self) -> None:
         """End the worker's processes now and forget the run: nothing is called back any more."""
-        if not self.busy:
-            return
-        process, self._process = self._process, None
-        self._onProgress = self._onLog = self._onDone = lambda *_: None
-        self._end(process.pid)
+        job, self._job = self._job, None
+        if job is not None:
+            job.mute()
+            self._end(job.process.pid)
 
-    def _line(self, text: str) -> None:
+    def _finished(self, job: _Job, status: int) -> None:
+        # A run that was killed may report its end when another one runs already.
+        if job is self._job:
+            self._job = None
+            job.onDone(job.outcome(status))
+
+
+class _Job:
+    """One run of the worker: what it wrote, and who wants to know."""
+
+    def __init__(self, cancelFile: Path | None, onProgress: Callable, onLog: Callable, onDone: Callable):
+        self.process = None
+        self.cancelFile, self.cancelled = cancelFile, False
+        self.onProgress, self.onLog, self.onDone = onProgress, onLog, onDone
+        self._lines: deque[str] = deque(maxlen=MAX_LINES)
+        self._error = ""
+
+    def mute(self) -> None:
+        self.onProgress = self.onLog = self.onDone = lambda *_: None
+
+    def line(self, text: str) -> None:
+        """Take a line that the process wrote."""
         progress = _progress(text)
         if progress is not None:
-            self._onProgress(*progress)
+            self.onProgress(*progress)
             return
-        self._lines = [*self._lines[-MAX_LINES:], text] if len(self._lines) > 2 * MAX_LINES else self._lines
         self._lines.append(text)
         if text.startswith("error: "):
-            self._errors.append(text.removeprefix("error: "))
-        self._onLog(text)
+            self._error = text.removeprefix("error: ")
+        self.onLog(text)
 
-    def _finished(self, status: int) -> None:
-        if self._process is None:
-            return
-        self._process = None
-        self._onDone(self._outcome(status))
-
-    def _outcome(self, status: int) -> Outcome:
+    def outcome(self, status: int) -> Outcome:
         log = "\n".join(self._lines)
-        if self._cancelled or status == _EXIT_CANCELLED:
+        if self.cancelled or status == _EXIT_CANCELLED:
             return Outcome(CANCELLED, log=log)
         if status == 0:
-            return Outcome(DONE, payload=_payload(self._lines), log=log)
-        if self._errors:
-            return Outcome(FAILED, self._errors[-1], log=log)
+            return Outcome(DONE, payload=_payload(list(self._lines)), log=log)
+        if self._error:
+            return Outcome(FAILED, self._error, log=log)
         last = next((line.strip() for line in reversed(self._lines) if line.strip()), "nothing was printed")
         return Outcome(FAILED, f"The worker stopped unexpectedly (status {status}): {last}. See the log.", log=log)
 
@@ -163,9 +174,9 @@ def _progress(text: str) -> tuple[int, int, str] | None:
 
 
 def _payload(lines: list[str]) -> object:
-    """Return the first JSON object or list that starts a line; what stands around it are messages."""
+    """Return the last JSON object or list that starts a line: results are printed once, and last."""
     decoder = json.JSONDecoder()
-    for number, line in enumerate(lines):
+    for number, line in reversed(list(enumerate(lines))):
         if line.startswith(("{", "[")):
             try:
                 return decoder.raw_decode("\n".join(lines[number:]))[0]

@@ -30,6 +30,7 @@ def slicewise(
     neighbour: float = 3.0,
     threshold: float = 0.5,
     keep_fraction: float = 0.0,
+    every: int = 1,
     batch: int = 8,
 ) -> Segmentation:
     """Segment a volume.
@@ -40,6 +41,8 @@ def slicewise(
     neighbour : mm between the slices that make up a network's channels
     threshold : mean probability above which a voxel belongs to the structure
     keep_fraction : see `large_parts`
+    every : only each so-many-th slice goes through the network, those between are interpolated; the planes, being
+        averaged, fill in for one another
     batch : slices at a time
     """
     step = float(card.input["spacing"])
@@ -52,14 +55,17 @@ def slicewise(
     box = _patient(volume)
     probability = np.zeros((len(card.structures), *volume.shape), np.float32)
     offset = max(1, round(neighbour / step))
-    total = sum(-(-volume[box].shape[PLANES[plane][0]] // batch) for plane in planes)
+    numbers = {plane: _every(volume[box].shape[PLANES[plane][0]], every) for plane in planes}
+    total = sum(-(-len(each) // batch) for each in numbers.values())
     done = 0
-    for plane in planes:
-        for index, found in _through(volume[box], plane, run, int(card.input["channels"]), offset, batch):
-            view = probability[(slice(None), *box)].transpose(0, *(1 + axis for axis in PLANES[plane]))
-            view[:, index] += found.transpose(1, 0, 2, 3) / len(planes)
+    for plane, index in numbers.items():
+        parts = []
+        for part in _through(volume[box], plane, index, run, int(card.input["channels"]), offset, batch):
+            parts.append(part)
             done += 1
             report(done, total + 1, f"{plane} slices")
+        view = probability[(slice(None), *box)].transpose(0, *(1 + axis for axis in PLANES[plane]))
+        _add_between(view, index, np.concatenate(parts).swapaxes(0, 1) / len(planes))
     masks = {}
     for structure, each in zip(card.structures, probability, strict=True):
         kept = large_parts(each > threshold, keep_fraction)
@@ -86,18 +92,33 @@ def _patient(volume: np.ndarray, *, air: float = 0.05) -> tuple[slice, ...]:
     return tuple(slice(int(span[0]), int(span[-1]) + 1) for span in spans)
 
 
-def _through(volume: np.ndarray, plane: str, run: Runner, channels: int, offset: int, batch: int):
-    """Yield slice numbers and their probabilities (slices, classes, rows, columns) in a plane's own order."""
+def _every(count: int, every: int) -> np.ndarray:
+    """Return each so-many-th slice number, the last one always among them."""
+    return np.unique(np.append(np.arange(0, count, every), count - 1))
+
+
+def _add_between(target: np.ndarray, index: np.ndarray, found: np.ndarray) -> None:
+    """Add slices `found` (classes, slices, rows, columns) at `index`, and linear mixtures of them in between."""
+    for number in range(len(index) - 1):
+        first, last = index[number], index[number + 1]
+        for each in range(first, last):
+            share = (each - first) / (last - first)
+            target[:, each] += (1 - share) * found[:, number] + share * found[:, number + 1]
+    target[:, index[-1]] += found[:, -1]
+
+
+def _through(volume: np.ndarray, plane: str, index: np.ndarray, run: Runner, channels: int, offset: int, batch: int):
+    """Yield the probabilities (slices, classes, rows, columns) of slices `index`, a batch at a time."""
     turned = volume.transpose(PLANES[plane])
     upright = plane != "axial"
     stride = run.network.stride
     rows, columns = turned.shape[1:]
     pad = (0, -columns % stride, 0, -rows % stride)
-    for start in range(0, len(turned), batch):
-        index = np.arange(start, min(start + batch, len(turned)))
-        near = (np.arange(channels) - channels // 2) * offset
-        stack = turned[np.clip(index[:, None] + near, 0, len(turned) - 1)]
+    near = (np.arange(channels) - channels // 2) * offset
+    for start in range(0, len(index), batch):
+        some = index[start : start + batch]
+        stack = turned[np.clip(some[:, None] + near, 0, len(turned) - 1)]
         stack = stack[:, :, ::-1] if upright else stack
         pictures = torch.nn.functional.pad(torch.from_numpy(np.ascontiguousarray(stack)), pad)
         found = run(pictures)[:, :, :rows, :columns].numpy()
-        yield index, found[:, :, ::-1] if upright else found
+        yield found[:, :, ::-1] if upright else found

@@ -1,29 +1,55 @@
 """A Slicer without its application: the real scene of slicer-core, and the missing Python parts on PySide6.
 
-``host.start()`` makes `slicer`, `qt`, `ctk` behave as inside Slicer; see the functions below and `host.fixtures`.
+``host.start()`` makes `slicer`, `qt` and `ctk` behave as inside Slicer; `host.fixtures` has the pytest fixtures.
+
+What is not as in Slicer: there is no main window and no layout manager; `slicer.app` is always in testing mode, where a
+question is answered with OK (or from `host.answers`); Qt is version 6; `isinstance` works with Qt's base classes;
+wrong types, misspelt names and errors in slots fail instead of being swallowed; a dialog that waits raises; packages
+are not installed. How CMake packages the module, and what the true qMRML widgets draw, is not tested here.
 """
 
 import importlib.util
 import os
 import sys
+import tempfile
 import time
 import traceback
 from pathlib import Path
+from typing import NamedTuple
 
+sys.pyside6_option_python_enum = 2  # enums compare with ints as PythonQt's do; read when PySide6 is first imported
 if sys.platform.startswith("linux"):
     os.environ.setdefault("QT_QPA_PLATFORM", "offscreen")
     if not os.environ.get("DISPLAY"):
         os.environ.setdefault("VTK_DEFAULT_OPENGL_WINDOW", "vtkEGLRenderWindow")
 
-sys.pyside6_option_python_enum = 2  # enums compare with ints as PythonQt's do; read when PySide6 is first imported
 
-slot_errors: list[BaseException] = []  # exceptions in Qt slots and VTK observers, which Slicer only prints
-_state: dict = {}
+class Displayed(NamedTuple):
+    """One message to the user; `kind` is error, warning, info, question, message or delay."""
+
+    kind: str
+    text: str
+    title: str = ""
+
+
+class PipCall(NamedTuple):
+    """One wish to install packages, by the name of the function of `slicer.packaging`."""
+
+    function: str
+    requirements: object
+    requester: str | None
+
+
+displayed: list[Displayed] = []  # what the user would have seen, in order
+answers: list[bool] = []  # what the user answers to the next questions; OK or Yes when empty
+pip_calls: list[PipCall] = []  # what was to be installed; nothing is
+slot_errors: list[Exception] = []  # exceptions in Qt slots and VTK observers, which Slicer only prints
+_started: list = []
 
 
 def start() -> None:
     """Start the host, once; afterwards `slicer.mrmlScene`, `slicer.app`, `qt` and `ctk` are there."""
-    if _state:
+    if _started:
         return
     import slicer
 
@@ -31,9 +57,9 @@ def start() -> None:
         raise RuntimeError(f"{slicer.__file__} is not slicer-core; PyPI's unrelated 'slicer' has overwritten it")
     from host import application, qtmodules, scene, scripted
 
-    _state["qt"] = qtmodules.install()
-    logic, logics = scene.bootstrap()
-    application.install(_state["qt"], logic, logics)
+    folder = tempfile.TemporaryDirectory(prefix="slicer-host-", ignore_cleanup_errors=True)  # removed at the end
+    _started.append(folder)
+    application.install(qtmodules.install(), *scene.bootstrap(folder.name), Path(folder.name))
     scripted.install()
     sys.excepthook = _excepthook
 
@@ -45,38 +71,19 @@ def _excepthook(kind, error, trace):
 
 
 def reset() -> None:
-    """Empty the scene, parameter nodes too, and forget what was displayed, answered and installed."""
+    """Delete all widgets, empty the scene, parameter nodes too, and forget what was displayed, answered, installed."""
     import slicer
 
     for name in [name for name in vars(slicer.modules) if name.endswith("Widget")]:
         close_widget(getattr(slicer.modules, name))
+    for widget in slicer.app.topLevelWidgets():
+        widget.deleteLater()
     slicer.mrmlScene.Clear(0)
     for node in slicer.util.getNodesByClass("vtkMRMLScriptedModuleNode"):
         slicer.mrmlScene.RemoveNode(node)
-    for record in (displayed(), answers(), pip_calls()):
+    for record in (displayed, answers, pip_calls):
         record.clear()
     process_events()
-
-
-def displayed() -> list:
-    """Return the messages shown to the user: (kind, text, title)."""
-    from host import application
-
-    return application.displayed
-
-
-def answers() -> list:
-    """Return the list of the user's next answers to questions (True: OK or Yes); OK when it is empty."""
-    from host import application
-
-    return application.answers
-
-
-def pip_calls() -> list:
-    """Return what was to be installed: (function, requirements, requester)."""
-    from host import scripted
-
-    return scripted.pip_calls
 
 
 def process_events() -> None:
@@ -98,43 +105,46 @@ def wait_until(condition, timeout: float = 30.0) -> None:
 
 def load_module(path):
     """Load a scripted module from its .py file, as Slicer does at start-up; return its ScriptedLoadableModule."""
+    start()
     import slicer
 
     from host.scripted import ModuleDescription
 
-    start()
     path = Path(path).resolve()
+    if str(path.parent) not in sys.path:
+        sys.path.append(str(path.parent))
     spec = importlib.util.spec_from_file_location(path.stem, path)
-    module = sys.modules[path.stem] = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
+    python = sys.modules[path.stem] = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(python)
     description = ModuleDescription(path)
     setattr(slicer.modules, path.stem.lower(), description)
-    instance = getattr(module, path.stem)(description)
-    setattr(slicer.modules, f"{path.stem}Instance", instance)
-    missing = [d for d in description.dependencies if not hasattr(slicer.modules, d.lower())]
+    module = getattr(python, path.stem)(description)
+    setattr(slicer.modules, f"{path.stem}Instance", module)
+    missing = [name for name in description.dependencies if not hasattr(slicer.modules, name.lower())]
     if missing:
         raise RuntimeError(f"module {path.stem} depends on modules that the host does not have: {missing}")
-    return instance
+    return module
 
 
 def open_widget(module):
     """Open a module's panel as the module selector does: make it, `setup()`, `enter()`; return the panel."""
-    panel = module.parent.widgetRepresentation().panel
-    panel.parent.show()
-    getattr(panel, "enter", lambda: None)()
+    import slicer
+
+    widget = module.parent.widgetRepresentation()
+    widget.show()
+    widget.enter()
     process_events()
-    return panel
+    return getattr(slicer.modules, f"{module.moduleName}Widget")
 
 
 def close_widget(panel) -> None:
     """Leave and unload a panel: `exit()`, `cleanup()`, and the widget is deleted."""
     import slicer
 
-    if hasattr(panel, "exit"):
-        panel.exit()
+    panel.parent.exit()
     slicer.app.moduleManager().moduleAboutToBeUnloaded.emit(panel.moduleName)
-    object.__setattr__(getattr(slicer.modules, panel.moduleName.lower()), "representation", None)
     delattr(slicer.modules, f"{panel.moduleName}Widget")
+    getattr(slicer.modules, panel.moduleName.lower())._widget = None
     panel.parent.deleteLater()
     process_events()
 
@@ -146,7 +156,7 @@ def run_self_test(module) -> None:
 
 def screenshot(widget, path, size=None) -> None:
     """Write a picture of a Qt widget or of a panel as PNG; `size` is (width, height) in pixels."""
-    widget = getattr(widget, "parent", widget) if not hasattr(widget, "grab") else widget
+    widget = widget if hasattr(widget, "grab") else widget.parent
     if size is not None:
         widget.resize(*size)
     widget.show()

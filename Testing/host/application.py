@@ -1,30 +1,18 @@
-"""Stand-ins for `slicer.app` and `slicer.modules`; messages to the user are recorded, never shown."""
+"""Stand-ins for `slicer.app` and `slicer.modules`; what the user would see is recorded in `host.displayed`."""
 
 import logging
 import os
-import shutil
 import sys
-import tempfile
 from pathlib import Path
-from typing import NamedTuple
+from types import SimpleNamespace
 
 import slicer
 import slicer.util
-from PySide6 import QtCore, QtWidgets
+from PySide6.QtCore import QEvent, QObject, QProcessEnvironment, QSettings, Signal
+from PySide6.QtWidgets import QApplication, QMessageBox
 
+from host import Displayed, answers, displayed
 from host.scene import CoreIOManager
-
-
-class Displayed(NamedTuple):
-    """One message to the user: kind is error, warning, info, question, message or delay."""
-
-    kind: str
-    text: str
-    title: str = ""
-
-
-displayed: list[Displayed] = []  # what the user would have seen, in order
-answers: list = []  # what the user will answer to the next questions; OK or Yes when empty
 
 
 class CoreModule:
@@ -37,13 +25,10 @@ class CoreModule:
         return self._logic
 
 
-class Modules:
-    """`slicer.modules`: a module under its name in lower case; a module that is not there is an AttributeError."""
+class ModuleManager(QObject):
+    """`slicer.app.moduleManager()`."""
 
-
-class ModuleManager(QtCore.QObject):
-    moduleAboutToBeUnloaded = QtCore.Signal(str)
-    SIGNALS = "moduleAboutToBeUnloaded(QString)"
+    moduleAboutToBeUnloaded = Signal(str)
 
     def module(self, name):
         return getattr(slicer.modules, name.lower(), None)
@@ -55,31 +40,27 @@ class ModuleManager(QtCore.QObject):
         return tuple(m.name for m in vars(slicer.modules).values() if hasattr(m, "logic"))
 
 
-class Application(QtCore.QObject):
+class Application(QObject):
     """`slicer.app`, as far as modules need it without a main window."""
 
-    startupCompleted, aboutToQuit = QtCore.Signal(), QtCore.Signal()
-    applicationName, revision, majorVersion, minorVersion = "Slicer", "31053", 5, 13
+    startupCompleted, aboutToQuit = Signal(), Signal()
+    applicationName, majorVersion, minorVersion = "Slicer", 5, 13
+    temporaryPath = slicerHome = property(lambda self: self._home)
 
-    def __init__(self, qt_application, logic):
+    def __init__(self, qt_application, logic, home):
         super().__init__()
         self._qt, self._logic, self._io, self._manager = qt_application, logic, CoreIOManager(), ModuleManager()
-        self._testing, self._home = True, tempfile.mkdtemp(prefix="slicer-host-")
-        QtCore.QSettings.setDefaultFormat(QtCore.QSettings.IniFormat)
-        QtCore.QSettings.setPath(QtCore.QSettings.IniFormat, QtCore.QSettings.UserScope, self._home)
-        self._settings = QtCore.QSettings("NA-MIC", "Slicer")
+        self._home = str(home)
+        QSettings.setDefaultFormat(QSettings.IniFormat)
+        QSettings.setPath(QSettings.IniFormat, QSettings.UserScope, self._home)
         qt_application.setOrganizationName("NA-MIC")
-        _make_python_slicer(Path(self._home))
-
-    temporaryPath = slicerHome = property(lambda self: self._home)
+        self._settings = QSettings("NA-MIC", "Slicer")
 
     def applicationLogic(self):
         return self._logic
 
     def coreIOManager(self):
         return self._io
-
-    ioManager = coreIOManager
 
     def moduleManager(self):
         return self._manager
@@ -88,72 +69,64 @@ class Application(QtCore.QObject):
         return slicer.mrmlScene
 
     def layoutManager(self):
-        return None
+        return None  # as in a Slicer without main window
 
     def testingEnabled(self):
-        return self._testing
+        return True
 
     def processEvents(self):
         self._qt.processEvents()
-        self._qt.sendPostedEvents(None, QtCore.QEvent.DeferredDelete)
+        self._qt.sendPostedEvents(None, QEvent.DeferredDelete)
 
     def settings(self):
         return self._settings
 
-    userSettings = settings
-
     def startupEnvironment(self):
-        return QtCore.QProcessEnvironment.systemEnvironment()
+        return QProcessEnvironment.systemEnvironment()
 
     def topLevelWidgets(self):
-        return QtWidgets.QApplication.topLevelWidgets()
-
-    def translate(self, context, text):
-        return text
+        return QApplication.topLevelWidgets()
 
     def setOverrideCursor(self, cursor):
-        QtWidgets.QApplication.setOverrideCursor(cursor)
+        QApplication.setOverrideCursor(cursor)
 
     def restoreOverrideCursor(self):
-        QtWidgets.QApplication.restoreOverrideCursor()
+        QApplication.restoreOverrideCursor()
 
     def pauseRender(self):
-        return None
+        pass
 
-    resumeRender = pauseRender
+    ioManager, userSettings, resumeRender = coreIOManager, settings, pauseRender
 
 
-def _make_python_slicer(folder: Path) -> None:
-    """Put a PythonSlicer on the path; like the real one it is a launcher, so killing it does not kill the Python."""
+def _put_python_slicer_on_the_path(folder: Path) -> None:
+    """Make a PythonSlicer; like the real one it is a launcher, so killing it does not kill the Python it started."""
     windows = os.name == "nt"
     script = folder / ("PythonSlicer.bat" if windows else "PythonSlicer")
-    script.write_text(f'@"{sys.executable}" %*\n' if windows else f'#!/bin/sh\n"{sys.executable}" "$@"\nexit $?\n')
+    text = f'@"{sys.executable}" %*\n' if windows else f'#!/bin/sh\n"{sys.executable}" "$@"\nexit $?\n'
+    script.write_text(text, encoding="utf-8")
     script.chmod(0o755)
     os.environ["PATH"] = f"{folder}{os.pathsep}{os.environ.get('PATH', '')}"
-    if not shutil.which("PythonSlicer"):
-        raise RuntimeError(f"{script} cannot be run from the path")
 
 
-def install(qt_application, logic, logics) -> None:
+def install(qt_application, logic, logics, home: Path) -> None:
     """Set `slicer.app` and `slicer.modules`, and record what slicer.util would show."""
-    slicer.app = Application(qt_application, logic)
-    slicer.modules = Modules()
-    for name, module_logic in logics.items():
-        setattr(slicer.modules, name.lower(), CoreModule(name, module_logic))
-    box = QtWidgets.QMessageBox
+    slicer.app = Application(qt_application, logic, home)
+    slicer.modules = SimpleNamespace(**{name.lower(): CoreModule(name, logics[name]) for name in logics})
+    _put_python_slicer_on_the_path(home)
 
-    def message_display(level, text, testing_value, *args, windowTitle="", standardButtons=box.Ok, **kwargs):
+    def message_display(level, text, testing_value, *args, windowTitle="", standardButtons=QMessageBox.Ok, **kwargs):
         logging.log(level, text)
+        kind = logging.getLevelName(level).lower() if testing_value is None else "question"
+        displayed.append(Displayed(kind, text, windowTitle or ""))
         if testing_value is None:
-            displayed.append(Displayed(logging.getLevelName(level).lower(), text, windowTitle or ""))
             return None
-        displayed.append(Displayed("question", text, windowTitle or ""))
-        agreed = next(button for button in (box.Ok, box.Yes, box.Retry) if button & standardButtons)
-        return agreed if not answers or answers.pop(0) else box.Cancel
+        agreed = next(b for b in (QMessageBox.Ok, QMessageBox.Yes, QMessageBox.Retry) if b & standardButtons)
+        return agreed if not answers or answers.pop(0) else QMessageBox.Cancel
 
     def message_box(text, parent=None, **kwargs):
         displayed.append(Displayed("message", text, kwargs.get("windowTitle") or ""))
-        return answers.pop(0) if answers else QtWidgets.QMessageBox.Ok
+        return QMessageBox.Ok
 
     def delay_display(text, autoCloseMsec=1000, parent=None, **kwargs):
         displayed.append(Displayed("delay", text))

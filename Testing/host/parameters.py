@@ -149,7 +149,8 @@ class _Connection:
             raise RuntimeError(f"parameter {self.parameter.name} needs the annotation Choice for a QComboBox")
         self.values = list(choice.choices if choice else self.parameter.type)
         self.widget.clear()
-        self.widget.addItems([str(value) if choice else value.name for value in self.values])
+        label = str if choice else getattr(self.parameter.type, "label", lambda value: value.name)
+        self.widget.addItems([label(value) for value in self.values])
 
     def _limit(self, needed):
         limits = [self.parameter.annotation(WithinRange, kind) for kind in (Minimum, Maximum)]
@@ -180,7 +181,7 @@ class _Wrapper:
     _is_parameter_node_wrapper = True
 
     def __init__(self, parameterNode):
-        self.__dict__.update(parameterNode=parameterNode, _showing=False, _connections={}, _tags={})
+        self.__dict__.update(parameterNode=parameterNode, _showing=False, _connections={})
         for parameter in self.allParameters.values():
             if not parameterNode.HasParameter(parameter.name):
                 parameter.write(parameterNode, parameter.default)
@@ -205,22 +206,23 @@ class _Wrapper:
     def default(self, name):
         return Default(self._parameter(name).default)
 
-    def connectGui(self, gui):
+    def connectGui(self, gui) -> None:
+        """Connect the widgets that name a parameter. Like Slicer's (issue 7547) it gives no tag to disconnect with."""
         found = gui.findChildren(QWidget) if hasattr(gui, "findChildren") else vars(gui).values()
         named = [(widget.property(SlicerParameterNamePropertyName), widget) for widget in found]
-        return self.connectParametersToGui({name: widget for name, widget in named if name})
+        self.connectParametersToGui({name: widget for name, widget in named if name})
 
     def connectParametersToGui(self, mapping):
         parameters = {name: self._parameter(name) for name in mapping}
-        tag = len(self._tags)
-        self._connections[tag] = [_Connection(self, widget, parameters[name]) for name, widget in mapping.items()]
-        self._tags[tag] = self.parameterNode.AddObserver(vtk.vtkCommand.ModifiedEvent, self._show)
+        connections = [_Connection(self, widget, parameters[name]) for name, widget in mapping.items()]
+        tag = self.parameterNode.AddObserver(vtk.vtkCommand.ModifiedEvent, self._show)
+        self._connections[tag] = connections
         return tag
 
     def disconnectGui(self, tag):
         for connection in self._connections.pop(tag, ()):
             connection.widget.disconnect(connection.signal, connection.follow)
-        self.parameterNode.RemoveObserver(self._tags.get(tag, 0))
+            self.parameterNode.RemoveObserver(tag)
 
     def _show(self, *_):
         if self._showing:

@@ -7,7 +7,8 @@ import xml.etree.ElementTree as ET
 import slicer
 from PySide6 import QtCore, QtUiTools, QtWidgets
 
-from host import pythonqt, widgets
+from host import pythonqt
+from host.widgets import WIDGETS
 
 _PARSE = {"bool": lambda text: text == "true", "number": int, "double": float, "string": lambda text: text or ""}
 
@@ -48,7 +49,7 @@ class QUiLoader:
     def _take_properties(self, element):
         """Check an element's properties; take out and yield those that only the stand-in knows."""
         name = element.get("class")
-        cls = widgets.WIDGETS.get(name) or getattr(QtWidgets, {"Line": "QFrame"}.get(name, name), None)
+        cls = WIDGETS.get(name) or getattr(QtWidgets, {"Line": "QFrame"}.get(name, name), None)
         if cls is None:
             raise RuntimeError(f".ui file: the host has no widget class {name}")
         for item in element.findall("property"):
@@ -66,9 +67,9 @@ class _PySideLoader(QtUiTools.QUiLoader):
         self.made = []
 
     def createWidget(self, class_name, parent=None, name=""):
-        if class_name not in widgets.WIDGETS:
+        if class_name not in WIDGETS:
             return super().createWidget(class_name, parent, name)
-        widget = widgets.WIDGETS[class_name](parent)
+        widget = WIDGETS[class_name](parent)
         widget.setObjectName(name)
         self.made.append(widget)
         return widget
@@ -93,7 +94,7 @@ def install() -> QtWidgets.QApplication:
     for module in pythonqt.QT_MODULES:
         qt.__dict__.update((n, getattr(module, n)) for n in dir(module) if not n.startswith("_"))
     qt.QUiLoader = QUiLoader
-    for name, cls in widgets.WIDGETS.items():
+    for name, cls in WIDGETS.items():
         setattr(ctk if name.startswith("ctk") else slicer, name, cls)
     sys.modules.update(qt=qt, ctk=ctk)
     return application

@@ -23,7 +23,7 @@ class _View:
         self.window.SetShowWindow(False)
         self.window.SetMultiSamples(0)
         self.window.SetSize(*self.size)
-        if not self.window.SupportsOpenGL():
+        if self.window.GetClassName() in ("vtkRenderWindow", "vtkOSOpenGLRenderWindow"):  # VTK found neither EGL nor X
             raise RuntimeError(
                 "no OpenGL: the pictures need EGL with Mesa's software renderer. "
                 "On Debian or Ubuntu: apt-get install libegl1 libgl1-mesa-dri"
@@ -63,6 +63,15 @@ class SliceView(_View):
 
     def __init__(self, orientation="Axial", size=(500, 500), name=None):
         super().__init__(slicer.vtkMRMLSliceViewDisplayableManagerFactory, _SLICE_MANAGERS, size)
+        self.image = vtk.vtkImageMapper()
+        self.image.SetColorWindow(255)
+        self.image.SetColorLevel(127.5)
+        self.actor = vtk.vtkActor2D()
+        self.actor.SetMapper(self.image)
+        self.actor.GetProperty().SetDisplayLocationToBackground()
+        self.actor.SetVisibility(False)  # until there is an image
+        # Before all that lies upon it, as in Slicer: what is translucent is blended with what was drawn before.
+        self.renderer.AddViewProp(self.actor)
         self.renderer.GetActiveCamera().ParallelProjectionOn()
         logics = slicer.app.applicationLogic()
         self.logic = slicer.vtkMRMLSliceLogic()
@@ -73,12 +82,6 @@ class SliceView(_View):
         self.node.SetOrientation(orientation)
         self.node.SetMappedInLayout(1)
         self.group.SetMRMLDisplayableNode(self.node)
-        self.image = vtk.vtkImageMapper()
-        self.image.SetColorWindow(255)
-        self.image.SetColorLevel(127.5)
-        self.actor = vtk.vtkActor2D()
-        self.actor.SetMapper(self.image)
-        self.actor.GetProperty().SetDisplayLocationToBackground()
 
     def show(self, volume, at=None, *, to_volume_plane=False):
         """Show a volume, fitted; through the RAS position `at` (mm) if given; in the volume's own plane if asked."""
@@ -94,7 +97,7 @@ class SliceView(_View):
     def snapshot(self, path=None):
         if connection := self.logic.GetImageDataConnection():
             self.image.SetInputConnection(connection)
-            self.renderer.AddViewProp(self.actor)
+            self.actor.SetVisibility(True)
         return super().snapshot(path)
 
 

@@ -1,6 +1,5 @@
 """The part of Slicer that slicer-core has for real: the scene, the logics, and reading and writing nodes and scenes."""
 
-import tempfile
 from pathlib import Path
 
 import slicer
@@ -40,11 +39,11 @@ _LOGICS = {
 }
 
 
-def bootstrap() -> tuple:
+def bootstrap(cache_folder: str) -> tuple:
     """Make `slicer.mrmlScene` as the application does; return (application logic, {module name: logic})."""
     scene, application = slicer.vtkMRMLScene(), slicer.vtkSlicerApplicationLogic()
     cache, data = slicer.vtkCacheManager(), slicer.vtkDataIOManager()  # an .mrb is read through these
-    cache.SetRemoteCacheDirectory(tempfile.mkdtemp(prefix="slicer-host-"))
+    cache.SetRemoteCacheDirectory(cache_folder)
     data.SetCacheManager(cache)
     scene.SetCacheManager(cache)
     scene.SetDataIOManager(data)
@@ -111,7 +110,8 @@ class CoreIOManager:
                 scene.RemoveNode(node)
                 return False
             node.SetAndObserveStorageNodeID(storage.GetID())
-            node.CreateDefaultDisplayNodes()
+            if node.IsA("vtkMRMLDisplayableNode"):
+                node.CreateDefaultDisplayNodes()
         if node and loaded is not None:
             loaded.AddItem(node)
         return node is not None

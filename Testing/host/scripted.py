@@ -9,10 +9,8 @@ import slicer
 import slicer.util
 from PySide6 import QtWidgets
 
-from host.pythonqt import raw_setattr
-from host.widgets import qMRMLWidget
-
-pip_calls: list[tuple] = []  # (function, requirements, requester): what a module asked to install; nothing is installed
+from host import PipCall, parameters, pip_calls
+from host.mrml_widgets import qMRMLWidget
 
 
 class ModuleDescription:
@@ -25,44 +23,53 @@ class ModuleDescription:
     )
 
     def __init__(self, path: Path):
-        self.path, self.name, self.hidden, self.index = path.as_posix(), path.stem, False, -1
-        object.__setattr__(self, "representation", None)
+        self.path, self.name, self.hidden, self.index, self._widget = path.as_posix(), path.stem, False, -1, None
 
     def __setattr__(self, name, value):
-        if name not in self._TYPES:
+        if name != "_widget" and name not in self._TYPES:
             raise AttributeError(f"a module has no property '{name}'; it has {', '.join(sorted(self._TYPES))}")
-        if not isinstance(value, self._TYPES[name]):
+        if not isinstance(value, self._TYPES.get(name, object)):
             raise TypeError(f"module.{name} needs {self._TYPES[name].__name__}, got {value!r}")
         object.__setattr__(self, name, value)
 
     def logic(self):
-        return None  # a scripted module's logic is Python; Slicer gives a plain vtkSlicerScriptedLoadableModuleLogic
+        return None  # Slicer gives a C++ logic without members of the module's own
 
     def widgetRepresentation(self):
-        if self.representation is None:
-            object.__setattr__(self, "representation", qSlicerScriptedLoadableModuleWidget(self.name))
-            self.representation.reload()
-        return self.representation
+        if self._widget is None:
+            self._widget = qSlicerScriptedLoadableModuleWidget(self.name)
+            self._widget.reload()
+        return self._widget
 
 
 class qSlicerScriptedLoadableModuleWidget(qMRMLWidget):
-    """The Qt widget that holds a module's panel; `panel` is the module's own ScriptedLoadableModuleWidget."""
+    """The Qt widget that holds a module's panel, which is Python's `slicer.modules.<Name>Widget`."""
 
-    MEMBERS, MISSING = "reload panel", "self setup enter exit setEditedNode"
+    MEMBERS, MISSING = "isEntered enter exit reload", "self setup setEditedNode"
+    _entered = False
+    isEntered = property(lambda self: self._entered)
 
     def __init__(self, name):
         super().__init__()
-        self._name, self._panel = name, None
+        self._name = name
         QtWidgets.QVBoxLayout(self)
         self.setMRMLScene(slicer.mrmlScene)
 
-    panel = property(lambda self: self._panel)
+    def _panel(self):
+        return getattr(slicer.modules, f"{self._name}Widget")
+
+    def enter(self):
+        self._entered = True
+        getattr(self._panel(), "enter", lambda: None)()
+
+    def exit(self):
+        self._entered = False
+        getattr(self._panel(), "exit", lambda: None)()
 
     def reload(self):
-        cls = getattr(sys.modules[self._name], f"{self._name}Widget")
-        raw_setattr(self, "_panel", cls(self))
-        setattr(slicer.modules, f"{self._name}Widget", self._panel)
-        self._panel.setup()
+        panel = getattr(sys.modules[self._name], f"{self._name}Widget")(self)
+        setattr(slicer.modules, f"{self._name}Widget", panel)
+        panel.setup()
 
 
 class ScriptedLoadableModule:
@@ -96,11 +103,14 @@ class ScriptedLoadableModuleWidget:
         super().__init__()
         self.moduleName = type(self).__name__.removesuffix("Widget")
         self.developerMode = False
+        self.parent = parent or qMRMLWidget()
         if parent is None:
-            parent = qMRMLWidget()
-            parent.setLayout(QtWidgets.QVBoxLayout())
-            parent.setMRMLScene(slicer.mrmlScene)
-        self.parent, self.layout = parent, parent.layout()
+            QtWidgets.QVBoxLayout(self.parent)
+            self.parent.setMRMLScene(slicer.mrmlScene)
+        self.layout = self.parent.layout()
+        if parent is None:
+            self.setup()
+            self.parent.show()
         slicer.app.moduleManager().connect("moduleAboutToBeUnloaded(QString)", self._onModuleAboutToBeUnloaded)
 
     def resourcePath(self, filename):
@@ -177,7 +187,7 @@ def pip_ensure(
     skip_in_testing=True, show_progress=True,
 ):  # fmt: skip
     """Record the call. A test makes the user decline with ``host.answers.append(False)``."""
-    pip_calls.append(("pip_ensure", requirements, requester))
+    pip_calls.append(PipCall("pip_ensure", requirements, requester))
     question = "Python packages need to be installed."
     if not skip_in_testing and prompt_install and not slicer.util.confirmOkCancelDisplay(question):
         raise RuntimeError("User declined package installation")
@@ -187,7 +197,7 @@ def pip_install(
     requirements, constraints=None, no_deps_requirements=None, skip_packages=None, blocking=True, show_progress=True,
     requester=None, parent=None, logCallback=None, completedCallback=None,
 ):  # fmt: skip
-    pip_calls.append(("pip_install", requirements, requester))
+    pip_calls.append(PipCall("pip_install", requirements, requester))
     if completedCallback:
         sys.modules["qt"].QTimer.singleShot(0, lambda: completedCallback(0))
 
@@ -201,8 +211,6 @@ def _module(name, **members):
 
 def install() -> None:
     """Make `slicer.ScriptedLoadableModule`, `slicer.i18n`, `slicer.packaging`, `slicer.parameterNodeWrapper`."""
-    from host import parameters
-
     classes = (
         ScriptedLoadableModule,
         ScriptedLoadableModuleWidget,

@@ -1,29 +1,24 @@
-"""Stand-ins for Slicer's ctk and qMRML widgets, on the real scene.
+"""Stand-ins for the ctk widgets, and what they share with the qMRML ones.
 
 Each derives from the Qt class that the real one derives from, so it has no member too many. ``MEMBERS`` are the real
 members that work here, ``MISSING`` the real ones that raise NotImplementedError; anything else is an AttributeError.
 """
 
-import slicer
-import vtk
 from PySide6.QtCore import Qt, Signal
-from PySide6.QtGui import QStandardItem, QStandardItemModel
 from PySide6.QtWidgets import (
     QAbstractButton,
     QComboBox,
     QDoubleSpinBox,
     QHBoxLayout,
-    QMessageBox,
     QSlider,
     QStyle,
     QStyleOptionButton,
     QStylePainter,
-    QTableView,
     QToolButton,
     QWidget,
 )
 
-WIDGETS: dict[str, type] = {}
+WIDGETS: dict[str, type] = {}  # every stand-in by its name, those of host.mrml_widgets too
 
 
 class StandIn:
@@ -69,27 +64,11 @@ def forwarded(inner: str, name: str) -> property:
     return property(lambda self: getattr(getattr(self, inner), name), set_value)
 
 
-def _row(widget, *children):
+def row(widget, *children):
     layout = QHBoxLayout(widget)
     layout.setContentsMargins(0, 0, 0, 0)
     for child in children:
         layout.addWidget(child)
-
-
-class Observations(list):
-    """Observers of VTK objects that are removed when their widget is deleted."""
-
-    def __init__(self, widget):
-        super().__init__()
-        widget.destroyed.connect(lambda: self.forget())
-
-    def add(self, subject, event, callback):
-        self.append((subject, subject.AddObserver(event, callback)))
-
-    def forget(self):
-        while self:
-            subject, tag = self.pop()
-            subject.RemoveObserver(tag)
 
 
 class ctkCollapsibleButton(StandIn, QAbstractButton):
@@ -116,11 +95,12 @@ class ctkCollapsibleButton(StandIn, QAbstractButton):
     collapsed = property(lambda self: not self.checked, lambda self, value: setattr(self, "checked", not value))
 
     def paintEvent(self, event):
-        option = QStyleOptionButton()
+        option, painter = QStyleOptionButton(), QStylePainter(self)
         option.initFrom(self)
         option.rect.setHeight(self.contentsMargins().top() - 4)
-        option.text = ("▾ " if self.checked else "▸ ") + self.text
-        QStylePainter(self).drawControl(QStyle.CE_PushButton, option)
+        painter.drawControl(QStyle.CE_PushButtonBevel, option)
+        text = ("▾  " if self.checked else "▸  ") + self.text
+        painter.drawItemText(option.rect.adjusted(8, 0, 0, 0), Qt.AlignVCenter, self.palette, self.enabled, text)
 
 
 class ctkComboBox(StandIn, QComboBox):
@@ -134,13 +114,6 @@ class ctkComboBox(StandIn, QComboBox):
         self.setCurrentIndex(self.findData(text))
 
     currentUserDataAsString = property(lambda self: str(self.currentData or ""), setCurrentUserDataAsString)
-
-
-class ctkMessageBox(StandIn, QMessageBox):
-    MEMBERS = "dontShowAgain dontShowAgainSettingsKey"
-    MISSING = "dontShowAgainVisible addDontShowAgainButtonRole"
-    dontShowAgain = stored("dontShowAgain", bool, False)
-    dontShowAgainSettingsKey = stored("dontShowAgainSettingsKey", str, "")
 
 
 class ctkPathLineEdit(StandIn, QWidget):
@@ -161,7 +134,7 @@ class ctkPathLineEdit(StandIn, QWidget):
         self._edit, self._button = QComboBox(self), QToolButton(self)
         self._edit.setEditable(True)
         self._button.setText("…")
-        _row(self, self._edit, self._button)
+        row(self, self._edit, self._button)
         self.layout().setStretch(0, 1)
         self._edit.editTextChanged.connect(self.currentPathChanged)
 
@@ -191,7 +164,7 @@ class ctkSliderWidget(StandIn, QWidget):
     def __init__(self, parent=None):
         super().__init__(parent)
         self._slider, self._spin = QSlider(Qt.Horizontal, self), QDoubleSpinBox(self)
-        _row(self, self._slider, self._spin)
+        row(self, self._slider, self._spin)
         self._slider.setRange(0, 1000)
         self._slider.valueChanged.connect(self._slid)
         self._spin.valueChanged.connect(self._spun)
@@ -210,181 +183,3 @@ class ctkSliderWidget(StandIn, QWidget):
 
     def reset(self):
         self._spin.setValue(0)
-
-
-class qMRMLWidget(StandIn, QWidget):
-    MEMBERS = "mrmlScene setMRMLScene mrmlSceneChanged"
-    MISSING = "pixmapFromIcon preInitializeApplication postInitializeApplication"
-    mrmlSceneChanged = Signal(object)
-    SIGNALS = "mrmlSceneChanged(vtkMRMLScene*)"
-    _scene = None
-
-    def mrmlScene(self):
-        return self._scene
-
-    def setMRMLScene(self, scene):
-        self._scene = scene
-        self.mrmlSceneChanged.emit(scene)
-
-
-class qMRMLTableView(StandIn, QTableView):
-    MEMBERS = "mrmlScene setMRMLScene mrmlTableNode setMRMLTableNode mrmlSceneChanged"
-    MISSING = """mrmlTableViewNode setMRMLTableViewNode tableModel sortFilterProxyModel transposed firstRowLocked
-        firstColumnLocked setTransposed setFirstRowLocked setFirstColumnLocked copySelection pasteSelection
-        plotSelection insertRow insertColumn deleteRow deleteColumn"""
-    mrmlSceneChanged = Signal(object)
-    SIGNALS = "mrmlSceneChanged(vtkMRMLScene*)"
-    _scene = _table = None
-    mrmlScene, setMRMLScene = qMRMLWidget.mrmlScene, qMRMLWidget.setMRMLScene
-
-    def __init__(self, parent=None):
-        super().__init__(parent)
-        self._observed = Observations(self)
-
-    def mrmlTableNode(self):
-        return self._table
-
-    def setMRMLTableNode(self, node):
-        if node is not None and not node.IsA("vtkMRMLTableNode"):
-            raise TypeError(f"setMRMLTableNode needs a vtkMRMLTableNode, got {node.GetClassName()}")
-        self._observed.forget()
-        self._table = node
-        if node:
-            self._observed.add(node, vtk.vtkCommand.ModifiedEvent, self._fill)
-        self._fill()
-
-    def _fill(self, *_):
-        model, node = QStandardItemModel(self), self._table
-        columns = node.GetNumberOfColumns() if node else 0
-        if node:
-            model.setHorizontalHeaderLabels([node.GetColumnName(c) for c in range(columns)])
-            for row in range(node.GetNumberOfRows()):
-                model.appendRow([QStandardItem(node.GetCellText(row, c)) for c in range(columns)])
-        self.setModel(model)
-
-
-class qMRMLNodeComboBox(StandIn, QWidget):
-    MEMBERS = """currentNodeID nodeTypes showHidden showChildNodeTypes hideChildNodeTypes baseName noneEnabled
-        addEnabled removeEnabled editEnabled renameEnabled selectNodeUponCreation noneDisplay mrmlScene setMRMLScene
-        addAttribute removeAttribute nodeCount nodeFromIndex currentNode setCurrentNode setCurrentNodeID
-        setCurrentNodeIndex addNode removeCurrentNode currentNodeChanged currentNodeIDChanged nodeAdded
-        nodeAboutToBeRemoved"""
-    MISSING = """currentNodeId interactionNodeSingletonTag sizeAdjustPolicy setNodeTypeLabel nodeTypeLabel
-        sortFilterProxyModel addMenuAction editCurrentNode renameCurrentNode nodeActivated nodeAddedByUser
-        nodeAddedByUserAction currentNodeRenamed nodeAboutToBeEdited"""
-    currentNodeChanged, _currentNodeChanged_bool = Signal(object), Signal(bool)
-    currentNodeIDChanged, nodeAdded, nodeAboutToBeRemoved = Signal(str), Signal(object), Signal(object)
-    SIGNALS = """currentNodeChanged(vtkMRMLNode*) currentNodeChanged(bool) nodeAdded(vtkMRMLNode*)
-        nodeAboutToBeRemoved(vtkMRMLNode*)"""
-    nodeTypes = stored("nodeTypes", list | tuple, (), "_fill")
-    hideChildNodeTypes = stored("hideChildNodeTypes", list | tuple, (), "_fill")
-    showHidden = stored("showHidden", bool, False, "_fill")
-    showChildNodeTypes = stored("showChildNodeTypes", bool, True, "_fill")
-    noneEnabled = stored("noneEnabled", bool, False, "_fill")
-    noneDisplay = stored("noneDisplay", str, "None", "_fill")
-    addEnabled, removeEnabled = stored("addEnabled", bool, True), stored("removeEnabled", bool, True)
-    editEnabled, renameEnabled = stored("editEnabled", bool, False), stored("renameEnabled", bool, False)
-    selectNodeUponCreation = stored("selectNodeUponCreation", bool, True)
-    baseName = stored("baseName", str, "")
-
-    def __init__(self, parent=None):
-        super().__init__(parent)
-        self._combo, self._observed, self._attributes = QComboBox(self), Observations(self), {}
-        self._scene, self._ids, self._current = None, [], None
-        _row(self, self._combo)
-        self._combo.currentIndexChanged.connect(self._picked)
-        self.setEnabled(False)  # until there is a scene
-
-    def mrmlScene(self):
-        return self._scene
-
-    def setMRMLScene(self, scene):
-        self._observed.forget()
-        self._scene = scene
-        if scene:
-            events = (scene.NodeAddedEvent, scene.NodeAboutToBeRemovedEvent, scene.NodeRemovedEvent)
-            for event in (*events, scene.EndCloseEvent, scene.EndImportEvent, scene.EndBatchProcessEvent):
-                self._observed.add(scene, event, self._scene_changed)
-        self.setEnabled(scene is not None)
-        self._fill()
-
-    @vtk.calldata_type(vtk.VTK_OBJECT)
-    def _scene_changed(self, scene, event, node=None):
-        fits = node is not None and self._fits(node)
-        if event == "NodeAboutToBeRemovedEvent" and fits:
-            self.nodeAboutToBeRemoved.emit(node)
-        self._fill()
-        if event == "NodeAddedEvent" and fits:
-            self.nodeAdded.emit(node)
-
-    def _fits(self, node):
-        named = any(node.IsA(t) if self.showChildNodeTypes else node.GetClassName() == t for t in self.nodeTypes)
-        attributes = [(node.GetAttribute(a), v) for (t, a), v in self._attributes.items() if node.IsA(t)]
-        return (
-            named
-            and not any(node.IsA(t) for t in self.hideChildNodeTypes)
-            and (self.showHidden or not node.GetHideFromEditors())
-            and all(found is not None and value in (None, found) for found, value in attributes)
-        )
-
-    def _nodes(self):
-        return [n for n in slicer.util.getNodesByClass("vtkMRMLNode") if self._fits(n)] if self._scene else []
-
-    def _fill(self):
-        nodes = self._nodes()
-        ids = [None] * self.noneEnabled + [n.GetID() for n in nodes]
-        self._combo.blockSignals(True)
-        self._combo.clear()
-        self._combo.addItems([self.noneDisplay] * self.noneEnabled + [n.GetName() or n.GetID() for n in nodes])
-        self._ids = ids
-        self._combo.setCurrentIndex(ids.index(self._current) if self._current in ids else 0 if ids else -1)
-        self._combo.blockSignals(False)
-        self._picked()
-
-    def _picked(self, *_):
-        node = self.currentNode()
-        identifier = node.GetID() if node else None
-        if identifier != self._current:
-            self._current = identifier
-            self.currentNodeChanged.emit(node)
-            self._currentNodeChanged_bool.emit(node is not None)
-            self.currentNodeIDChanged.emit(identifier or "")
-
-    def currentNode(self):
-        index = self._combo.currentIndex
-        identifier = self._ids[index] if 0 <= index < len(self._ids) else None
-        return self._scene.GetNodeByID(identifier) if self._scene and identifier else None
-
-    def setCurrentNode(self, node):
-        self.setCurrentNodeID(node if isinstance(node, str) else node.GetID() if node else "")
-
-    def setCurrentNodeID(self, identifier):
-        self._combo.setCurrentIndex(self._ids.index(identifier or None) if (identifier or None) in self._ids else -1)
-
-    currentNodeID = property(lambda self: self._current or "", setCurrentNodeID)
-
-    def nodeCount(self):
-        return len(self._nodes())
-
-    def nodeFromIndex(self, index):
-        nodes = self._nodes()
-        return nodes[index] if 0 <= index < len(nodes) else None
-
-    def setCurrentNodeIndex(self, index):
-        self.setCurrentNode(self.nodeFromIndex(index))
-
-    def addAttribute(self, node_type, name, value=None):
-        self._attributes[node_type, name] = value
-        self._fill()
-
-    def removeAttribute(self, node_type, name):
-        self._attributes.pop((node_type, name), None)
-        self._fill()
-
-    def addNode(self, node_type=None):
-        node = self._scene.AddNewNodeByClass(node_type or self.nodeTypes[0], self.baseName)
-        self.setCurrentNode(node)
-        return node
-
-    def removeCurrentNode(self):
-        self._scene.RemoveNode(self.currentNode())

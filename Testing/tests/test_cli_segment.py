@@ -78,6 +78,27 @@ def test_one_run_writes_every_kind_of_output(film, weights, results, capsys):
     assert np.array_equal(first.foreground, second.foreground)
 
 
+def test_slicer_opens_an_oblique_result_without_a_voxel_of_difference(ct, weights, results, oblique, scene):
+    import slicer
+
+    from SpineSegLib.mrml import image_from_node, segmentation_from_node
+
+    arguments = ["segment", ct, "--model", CT_MODEL, "--modality", "CT", "--weights", weights[CT_MODEL]]
+    assert main([*arguments, "--output", str(results / "ct.mrb"), "--output", str(results / "ct.seg.nrrd")]) == 0
+    saved = read_segmentation(results / "ct.seg.nrrd").foreground
+    assert 0 < saved.mean() < 1
+    slicer.util.loadScene(str(results / "ct.mrb"))
+    volume = scene.GetFirstNodeByClass("vtkMRMLScalarVolumeNode")
+    # Slicer turns the slices of a left-handed volume round when it reads one; the place of each voxel stays.
+    image = image_from_node(volume).resampled(oblique, order=0)
+    assert np.array_equal(image.array, small_ct(oblique).array)
+    in_scene = segmentation_from_node(scene.GetFirstNodeByClass("vtkMRMLSegmentationNode"), volume)
+    alone = segmentation_from_node(slicer.util.loadSegmentation(str(results / "ct.seg.nrrd")), volume)
+    for found in (in_scene, alone):
+        assert np.array_equal(found.resampled(oblique).foreground, saved)
+        assert found.segments[0].structure == Structure("spine")
+
+
 def test_a_radiograph_without_spacing_has_no_millimetres(tmp_path, weights, results, capsys):
     image = small_film()
     picture = tmp_path / "film.png"
@@ -136,6 +157,20 @@ def test_ctrl_c_is_a_cancelled_run(film, weights, results, capsys, monkeypatch):
     arguments = ["segment", film, "--modality", "XR", "--model", FILM_MODEL, "--weights", weights[FILM_MODEL]]
     assert main([*arguments, "--output", str(results / "film.png")]) == 3
     assert capsys.readouterr().err == "cancelled: interrupted; nothing was written\n"
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows ends a process without telling it")
+def test_a_process_that_is_asked_to_end_cleans_up(film, weights, results):
+    program = (
+        "import os, runpy, signal, sys, SpineSegLib.io as io\n"
+        "io.write_overlay = lambda *a: os.kill(os.getpid(), signal.SIGTERM)\n"
+        "sys.argv = ['SpineSegLib', *sys.argv[1:]]; runpy.run_module('SpineSegLib', run_name='__main__')"
+    )
+    arguments = ["segment", film, "--modality", "XR", "--model", FILM_MODEL, "--weights", weights[FILM_MODEL]]
+    arguments += ["--output", str(results / "film.seg.nrrd"), "--output", str(results / "film.png")]
+    done = subprocess.run([sys.executable, "-c", program, *arguments], cwd=ROOT, capture_output=True, text=True)
+    assert (done.returncode, done.stderr) == (3, "cancelled: interrupted; nothing was written\n")
+    assert left_in(results) == []
 
 
 def test_what_libraries_print_does_not_reach_the_results(film, weights, results):

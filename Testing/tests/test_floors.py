@@ -109,3 +109,22 @@ def test_importing_stays_light(module, allowed):
         check=True,
     )
     assert set(json.loads(result.stdout)) <= set(allowed)
+
+
+@pytest.mark.parametrize("arguments", [["--help"], ["segment", "--help"], ["models", "--help"]])
+def test_help_on_the_command_line_loads_nothing_heavy(arguments):
+    program = (
+        "import contextlib, io, json, runpy, sys\n"
+        f"sys.argv = ['SpineSegLib', *{arguments}]\n"
+        "with contextlib.suppress(SystemExit), contextlib.redirect_stdout(io.StringIO()):\n"
+        "    runpy.run_module('SpineSegLib', run_name='__main__')\n"
+        f"print(json.dumps([name for name in {HEAVY} if name in sys.modules]))"
+    )
+    result = subprocess.run(
+        [sys.executable, "-c", program],
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert json.loads(result.stdout) == []

@@ -35,7 +35,7 @@ class HostExampleWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         self.addObserver(slicer.mrmlScene, slicer.mrmlScene.StartCloseEvent, self.closing)
         self.ui.applyButton.connect("clicked(bool)", self.apply)
     def closing(self, caller, event):
-        self.calls.append("scene closing")
+        self.calls.append(("scene closing", self.parent.isEntered))
     def apply(self):
         self.lines, self.status = [], None
         run = slicer.util.launchConsoleProcess
@@ -147,7 +147,7 @@ def test_panel_is_opened_and_closed(slicer_host, module, tmp_path):
     slicer.mrmlScene.Clear(0)
     slicer_host.close_widget(panel)
     slicer.mrmlScene.Clear(0)
-    assert panel.calls == ["enter", "scene closing", "exit", "cleanup"]
+    assert panel.calls == ["enter", ("scene closing", True), "exit", "cleanup"]
     assert slicer_host.open_widget(module) is not panel
 
 
@@ -184,7 +184,7 @@ def test_process_talks_to_the_main_thread(slicer_host, module, slot_errors):
     assert panel.lines == []  # nothing comes before the event loop runs
     slicer_host.wait_until(lambda: panel.status is not None, timeout=30)
     assert (panel.lines, panel.status) == (["1"], 3)
-    assert slicer_host.displayed() == [("error", "failed with 3", "Example")]
+    assert slicer_host.displayed == [("error", "failed with 3", "Example")]
 
 
 def test_wait_until_gives_up(slicer_host):
@@ -194,7 +194,7 @@ def test_wait_until_gives_up(slicer_host):
 
 def test_self_test_runs_and_its_failure_is_a_failure(slicer_host, module, files):
     slicer_host.run_self_test(module)
-    assert ("delay", "testing", "") in slicer_host.displayed()
+    assert ("delay", "testing", "") in slicer_host.displayed
     failing = slicer_host.load_module(files(MODULE.replace('"HostExample")\n', '"Wrong")\n')))
     with pytest.raises(AssertionError):
         slicer_host.run_self_test(failing)
@@ -209,10 +209,10 @@ def test_messages_are_recorded_and_questions_answered(slicer_host, scene):
     slicer.util.infoDisplay("done")
     slicer.util.warningDisplay("slow")
     assert slicer.util.confirmOkCancelDisplay("install?")
-    slicer_host.answers().extend([False, True])
+    slicer_host.answers.extend([False, True])
     assert not slicer.util.confirmYesNoDisplay("delete?")
     assert slicer.util.confirmRetryCloseDisplay("again?")
-    kinds = [message.kind for message in slicer_host.displayed()]
+    kinds = [message.kind for message in slicer_host.displayed]
     assert kinds == ["info", "warning", "question", "question", "question"]
 
 
@@ -224,11 +224,11 @@ def test_packages_are_recorded_and_not_installed(slicer_host, scene, tmp_path):
     assert [str(r) for r in requirements] == ["no-such-package>=3"]
     slicer.packaging.pip_ensure(requirements, requester="SpineSeg")
     slicer.util.pip_install("no-such-package")
-    assert [(call[0], call[2]) for call in slicer_host.pip_calls()] == [
+    assert [(call[0], call[2]) for call in slicer_host.pip_calls] == [
         ("pip_ensure", "SpineSeg"),
         ("pip_install", None),
     ]
-    slicer_host.answers().append(False)
+    slicer_host.answers.append(False)
     with pytest.raises(RuntimeError, match="declined"):
         slicer.packaging.pip_ensure(requirements, skip_in_testing=False)
 

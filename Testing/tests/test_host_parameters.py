@@ -13,6 +13,13 @@ class Precision(enum.Enum):
     FULL = "float32"
 
 
+class Device(enum.Enum):
+    CPU = "cpu"
+
+    def label(self):
+        return "Processor"
+
+
 @pytest.fixture
 def wrapper(scene):
     """A wrapped class with one parameter of each kind."""
@@ -28,6 +35,7 @@ def wrapper(scene):
         folds: Annotated[int, Minimum(1), Default(5)]
         overlay: bool = True
         precision: Precision
+        worker: Device
         weights: Path
         name: str = "Spine"
 
@@ -138,6 +146,7 @@ def panel(scene):
         "folds": qt.QSpinBox(),
         "overlay": qt.QCheckBox(),
         "precision": qt.QComboBox(),
+        "worker": qt.QComboBox(),
         "weights": ctk.ctkPathLineEdit(),
         "name": qt.QLineEdit(),
     }
@@ -149,7 +158,9 @@ def panel(scene):
 
 
 def test_widgets_and_parameters_follow_each_other(scene, parameters, panel):
-    tag = parameters.connectGui(panel)
+    widgets = {name: widget for name, widget in vars(panel).items() if name != "label"}
+    tag = parameters.connectParametersToGui(widgets)
+    assert panel.worker.currentText == "Processor"
     assert (panel.threshold.minimum, panel.threshold.maximum, panel.threshold.value) == (-1000, 3000, 150)
     assert [panel.device.itemText(i) for i in range(panel.device.count)] == ["auto", "cpu", "cuda"]
     volume = add_volume()
@@ -168,6 +179,12 @@ def test_widgets_and_parameters_follow_each_other(scene, parameters, panel):
     assert (p.folds, panel.name.text) == (7, "Lumbar")
 
 
+def test_widgets_are_found_by_the_parameter_they_name(parameters, panel):
+    assert parameters.connectGui(panel) is None  # as in Slicer, whose issue 7547 this is
+    panel.folds.value = 7
+    assert parameters.folds == 7
+
+
 def test_unknown_parameter_name_in_the_ui_is_refused(parameters, panel):
     panel.label.setProperty("SlicerParameterName", "thresold")
     with pytest.raises(ValueError, match="thresold"):
@@ -175,8 +192,6 @@ def test_unknown_parameter_name_in_the_ui_is_refused(parameters, panel):
 
 
 def test_widget_that_slicer_cannot_bind_is_refused(parameters, panel):
-    import ctk
-
-    for widget, name in ((panel.label, "name"), (ctk.ctkComboBox(), "device"), (panel.device, "name")):
+    for widget, name in ((panel.label, "name"), (panel.name, "folds"), (panel.device, "name")):
         with pytest.raises(RuntimeError, match=name):
             parameters.connectParametersToGui({name: widget})

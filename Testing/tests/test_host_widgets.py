@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-CTK = ["ctkCollapsibleButton", "ctkComboBox", "ctkMessageBox", "ctkPathLineEdit", "ctkSliderWidget"]
+CTK = ["ctkCollapsibleButton", "ctkComboBox", "ctkPathLineEdit", "ctkSliderWidget"]
 MRML = ["qMRMLNodeComboBox", "qMRMLTableView", "qMRMLWidget"]
 
 

@@ -59,6 +59,22 @@ def test_the_window_shows_what_pydicom_shows(stored, tmp_path, interpretation):
     assert np.allclose(displayed(read_image(path)), shown, atol=1e-6)
 
 
+@pytest.mark.parametrize("function", ["LINEAR_EXACT", "SIGMOID"])
+def test_another_window_function_is_named_and_turned_over_exactly(stored, tmp_path, function):
+    data = film(stored, interpretation="MONOCHROME1")
+    data.WindowCenter, data.WindowWidth, data.VOILUTFunction = "1000", "700", function
+    image = read_image(save(data, tmp_path / "film.dcm"))
+    assert image.metadata["VOILUTFunction"] == function
+    # What lay at the centre still does: both functions are symmetric about it.
+    assert float(image.metadata["WindowCenter"]) == 4095 - 1000
+
+
+def test_a_palette_film_is_refused(tmp_path):
+    data = film(np.zeros((4, 4), np.uint8), bits=8, interpretation="PALETTE COLOR")
+    with pytest.raises(InputError, match=r"colour picture \(palette\)"):
+        read_image(save(data, tmp_path / "film.dcm"))
+
+
 def test_monochrome1_and_2_of_one_film_read_alike(stored, tmp_path):
     bright = read_image(save(film(stored), tmp_path / "2.dcm"))
     dark = read_image(save(film(4095 - stored, interpretation="MONOCHROME1"), tmp_path / "1.dcm"))
@@ -172,6 +188,29 @@ def test_a_film_of_several_frames_is_refused(stored, tmp_path):
     data.NumberOfFrames, data.PixelData = 3, data.PixelData * 3
     with pytest.raises(InputError, match="3 frames"):
         read_image(save(data, tmp_path / "cine.dcm"))
+
+
+def test_a_film_without_preamble_and_file_header_is_read(stored, tmp_path):
+    pydicom.dcmwrite(tmp_path / "old.dcm", plain(film(stored)), implicit_vr=True, little_endian=True)
+    assert (tmp_path / "old.dcm").read_bytes()[128:132] != b"DICM"
+    for where in (tmp_path / "old.dcm", tmp_path):
+        assert np.array_equal(read_image(where).array[0], stored)
+
+
+def plain(data):
+    del data.file_meta
+    return data
+
+
+def test_a_scanned_film_is_read_and_an_ultrasound_refused(stored, tmp_path):
+    data = film(stored)
+    data.Modality = "OT"
+    assert read_image(save(data, tmp_path / "a.dcm")).modality == "XR"
+    data.Modality = "US"
+    save(data, tmp_path / "a.dcm")
+    for where in (tmp_path, tmp_path / "a.dcm"):
+        with pytest.raises(InputError, match="its modality is US; expected CT, MR or a radiograph"):
+            read_image(where)
 
 
 def test_nothing_that_names_the_patient_is_carried_along(stored, tmp_path):

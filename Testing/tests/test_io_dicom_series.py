@@ -222,6 +222,39 @@ def test_uneven_distances_are_refused(tmp_path):
         read_image(tmp_path)
 
 
+def test_slices_shifted_sideways_by_uneven_amounts_are_refused(tmp_path):
+    geometry = Geometry((5, 6, 5), np.diag([-0.5, -0.5, 1, 1]))
+    for k in range(5):
+        data = slice_of(geometry, np.zeros(geometry.shape, np.uint16), k)
+        data.ImagePositionPatient = [k**2, 0, k]
+        save(data, tmp_path / f"{k}")
+    with pytest.raises(InputError, match="shifted against each other unevenly"):
+        read_image(tmp_path)
+
+
+@pytest.mark.parametrize(
+    "values",
+    [{"ImageOrientationPatient": [1, 0, 0, 1, 0, 0]}, {"ImageOrientationPatient": [1, 0, 0]}, {"PixelSpacing": [0, 1]}],
+)
+def test_a_damaged_orientation_or_spacing_is_refused(oblique, stored, tmp_path, values):
+    change(write_series(tmp_path, oblique, stored), 2, **values)
+    with pytest.raises(InputError, match="orientation or pixel spacing is damaged"):
+        read_image(tmp_path)
+
+
+def test_slices_in_colour_or_in_frames_without_places_are_refused(oblique, stored, tmp_path):
+    paths = write_series(tmp_path, oblique, stored)
+    change(paths, 2, NumberOfFrames=2)
+    with pytest.raises(InputError, match="several frames without positions"):
+        read_image(tmp_path)
+    data = pydicom.dcmread(paths[2])
+    del data.NumberOfFrames
+    set_pixels(data, np.zeros((14, 17, 3), np.uint8), 8, "RGB")
+    save(data, paths[2])
+    with pytest.raises(InputError, match="it has colours; expected grey slices"):
+        read_image(tmp_path)
+
+
 def test_slices_without_a_place_are_refused(oblique, stored, tmp_path):
     paths = write_series(tmp_path, oblique, stored)
     data = pydicom.dcmread(paths[0])

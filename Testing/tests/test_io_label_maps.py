@@ -124,6 +124,19 @@ def film():
     return Segmentation.from_labels(labels, {3: vertebra("C3"), 4: vertebra("C4")}, geometry)
 
 
+def test_what_another_program_keeps_in_the_sidecar_stays(film, tmp_path):
+    (tmp_path / "film.json").write_text('{"EchoTime": 0.1, "labels": {"9": "T2"}}')
+    write_segmentation(film, tmp_path / "film.png")
+    content = json.loads((tmp_path / "film.json").read_text())
+    assert content == {"EchoTime": 0.1, "labels": {"3": "C3", "4": "C4"}, "spacing_source": "unknown"}
+    for text in ("precious", "[1]"):
+        (tmp_path / "film.json").write_text(text)
+        with pytest.raises(InputError, match=r"film\.json: a file that is not ours"):
+            write_segmentation(film, tmp_path / "film.nii.gz")
+        assert (tmp_path / "film.json").read_text() == text
+    assert not (tmp_path / "film.nii.gz").exists()
+
+
 @pytest.mark.parametrize("suffix", [".png", ".nii.gz", ".mha"])
 def test_a_radiograph_s_labels_and_unknown_spacing_survive(film, tmp_path, suffix):
     write_segmentation(film, tmp_path / f"film{suffix}")
@@ -179,6 +192,14 @@ def test_a_jpeg_of_labels_is_refused(tmp_path):
     Pillow.fromarray(np.zeros((5, 5), np.uint8)).save(tmp_path / "mask.jpg")
     with pytest.raises(InputError, match="JPEG changes the numbers"):
         read_segmentation(tmp_path / "mask.jpg")
+
+
+def test_a_picture_with_labels_as_colours_is_refused(tmp_path):
+    colours = np.zeros((9, 9, 3), np.uint8)
+    colours[2:4, :, 0], colours[5:7, :, 1] = 255, 255
+    Pillow.fromarray(colours).save(tmp_path / "mask.png")
+    with pytest.raises(InputError, match="its labels are colours; expected numbers in grey or a palette"):
+        read_segmentation(tmp_path / "mask.png")
 
 
 def test_a_sidecar_of_another_program_is_left_alone_and_a_broken_one_refused(oblique, tmp_path):

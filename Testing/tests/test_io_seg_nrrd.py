@@ -202,10 +202,10 @@ def test_names_and_colours_that_the_user_changed_survive(overlapping, tmp_path):
     from dataclasses import replace
 
     segments = list(overlapping.segments)
-    segments[0] = replace(segments[0], name="C4 – réécrit ~ 'x' | y", colour=(1, 254, 77))
+    segments[0] = replace(segments[0], name="C4 – réécrit ~ 'x' | \\new \n y", colour=(1, 254, 77))
     write_segmentation(replace(overlapping, segments=tuple(segments)), tmp_path / "a.seg.nrrd")
     found = read_segmentation(tmp_path / "a.seg.nrrd")
-    assert found.segments[0].name == "C4 – réécrit ~ 'x' | y"
+    assert found.segments[0].name == "C4 – réécrit ~ 'x' | \\new \n y"
     assert found.segments[0].colour == (1, 254, 77)
     assert found.segments[0].structure == Structure("body", "C4")
 
@@ -237,6 +237,51 @@ def test_a_file_from_before_shared_layers_is_read(oblique, tmp_path):
     found = read_segmentation(tmp_path / "old.seg.nrrd")
     assert np.array_equal(found.mask("L1"), layers[..., 0] == 1)
     assert np.array_equal(found.mask(Structure("vertebra", "L2")), layers[..., 1] == 1)
+
+
+def edited(path, old, new):
+    content = path.read_bytes()
+    assert old in content
+    path.write_bytes(content.replace(old, new))
+
+
+def test_segments_beyond_the_reference_grid_keep_their_own(overlapping, tmp_path):
+    path = tmp_path / "a.seg.nrrd"
+    write_segmentation(overlapping, path)
+    edited(path, b"0;16;0;13;0;8;", b"0;16;0;13;0;4;")
+    found = read_segmentation(path)
+    assert found.geometry.shape == overlapping.geometry.shape
+    assert np.array_equal(found.mask("C5"), overlapping.mask("C5"))
+
+
+def test_a_reference_grid_with_an_extent_that_starts_elsewhere_is_understood(overlapping, tmp_path):
+    path = tmp_path / "a.seg.nrrd"
+    write_segmentation(overlapping, path)
+    edited(path, b"0;16;0;13;0;8;", b"-3;16;-2;13;-1;9;")
+    found = read_segmentation(path)
+    assert found.geometry.shape == (11, 16, 20)
+    assert found.geometry.cropped((1, 2, 3), (10, 16, 20)).same_as(overlapping.geometry, 1e-9)
+    assert np.array_equal(found.mask("C5")[1:10, 2:, 3:], overlapping.mask("C5"))
+
+
+@pytest.mark.parametrize("text", [b"0;1", b"x;16;0;13;0;8;", b"0;160000;0;130000;0;8;"])
+def test_a_damaged_reference_grid_is_left_out(overlapping, tmp_path, text):
+    path = tmp_path / "a.seg.nrrd"
+    write_segmentation(overlapping, path)
+    edited(path, b"0;16;0;13;0;8;", text)
+    assert read_segmentation(path).geometry.same_as(overlapping.geometry, 1e-9)
+
+
+def test_damaged_segment_keys_are_one_line(overlapping, tmp_path):
+    path = tmp_path / "a.seg.nrrd"
+    for old, new in (
+        (b"Segment1_LabelValue:=1", b"Segment1_LabelValue:=x"),
+        (b"Segment1_Layer:=1", b"Segment1_Layer:=0"),
+    ):
+        write_segmentation(overlapping, path)
+        edited(path, old, new)
+        with pytest.raises(InputError, match="segment 1"):
+            read_segmentation(path)
 
 
 def test_a_plain_nrrd_is_refused_as_a_segmentation_with_segments(oblique, tmp_path):

@@ -123,6 +123,31 @@ def test_a_fourth_dimension_of_one_is_dropped_and_a_longer_one_refused(oblique, 
             read_image(tmp_path / f"2{suffix}")
 
 
+def test_a_metaimage_with_a_fourth_dimension_of_one_is_a_volume(tmp_path):
+    header = "ObjectType = Image\nNDims = 4\nDimSize = 4 3 2 {}\nElementSpacing = 0.5 1 2 7\nOffset = 10 20 30 40\n"
+    header += "TransformMatrix = 0 1 0 0 -1 0 0 0 0 0 1 0 0 0 0 1\nElementType = MET_UCHAR\nElementDataFile = LOCAL\n"
+    (tmp_path / "1.mha").write_bytes(header.format(1).encode() + bytes(range(24)))
+    image = read_image(tmp_path / "1.mha")
+    assert np.array_equal(image.array, np.arange(24).reshape(2, 3, 4))
+    # The first row of the matrix is where the first axis points (LPS).
+    assert np.allclose(image.geometry.to_world([0, 0, 1]), [-10, -20.5, 30])
+    assert np.allclose(image.geometry.to_world([0, 1, 0]), [-9, -20, 30])
+    assert np.allclose(image.geometry.to_world([1, 0, 0]), [-10, -20, 32])
+    (tmp_path / "2.mha").write_bytes(header.format(2).encode() + bytes(48))
+    with pytest.raises(InputError, match="it has 4 dimensions"):
+        read_image(tmp_path / "2.mha")
+
+
+def test_complex_numbers_and_detached_nifti_are_refused(oblique, tmp_path):
+    nibabel.save(nibabel.Nifti1Image(np.ones((3, 4, 5), np.complex64), np.eye(4)), tmp_path / "a.nii")
+    with pytest.raises(InputError, match=r"complex64; expected real numbers|each voxel has"):
+        read_image(tmp_path / "a.nii")
+    nibabel.save(nibabel.Nifti1Pair(np.ones((3, 4, 5), np.uint8), np.eye(4)), tmp_path / "a.img")
+    (tmp_path / "b.nii").write_bytes((tmp_path / "a.hdr").read_bytes())
+    with pytest.raises(InputError, match="its voxels lie in another file"):
+        read_image(tmp_path / "b.nii")
+
+
 def test_several_values_a_voxel_are_refused(tmp_path):
     colours = sitk.GetImageFromArray(np.zeros((3, 4, 5, 3), np.uint8), isVector=True)
     for suffix in (".nii.gz", ".nrrd", ".mha"):
@@ -162,6 +187,36 @@ def test_every_named_space_of_nrrd_is_understood(tmp_path, space):
     assert np.allclose(geometry.to_world([0, 0, 0]), sign * [10, 20, 30])
     assert np.allclose(geometry.to_world([0, 0, 1]), sign * [10, 22, 30])
     assert np.allclose(geometry.to_world([1, 0, 0]), sign * [10, 20, 26])
+
+
+def test_an_axis_out_of_space_may_be_called_none_or_nan(tmp_path):
+    lines = [
+        "NRRD0004",
+        "type: uchar",
+        "dimension: 4",
+        "space: LPS",
+        "sizes: 1 2 3 4",
+        "kinds: list domain domain domain",
+    ]
+    for word in ("none", "(nan,nan,nan)"):
+        more = [
+            f"space directions: {word} (0,2,0) (3,0,0) (0,0,-4)",
+            "space origin: (10,20,30)",
+            "encoding: raw",
+            "",
+            "",
+        ]
+        (tmp_path / "a.nrrd").write_bytes("\n".join([*lines, *more]).encode() + bytes(24))
+        assert np.allclose(read_image(tmp_path / "a.nrrd").geometry.to_world([1, 0, 0]), [-10, -20, 26])
+
+
+@pytest.mark.parametrize("suffix", [".nrrd", ".nii.gz", ".mha"])
+def test_types_that_the_formats_do_not_know_are_widened(oblique, tmp_path, suffix):
+    for dtype, stored in ((bool, np.uint8), (np.float16, np.float32)):
+        write_image(Image(np.ones(oblique.shape, dtype), oblique), tmp_path / f"a{suffix}")
+        found = read_image(tmp_path / f"a{suffix}").array
+        assert found.dtype == stored
+        assert (found == 1).all()
 
 
 def test_the_real_ct_lies_where_nibabel_says(tmp_path):

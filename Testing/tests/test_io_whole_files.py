@@ -132,7 +132,7 @@ def test_a_disk_that_fills_up_while_writing_leaves_the_old_files(image, segmenta
     resource = pytest.importorskip("resource")
     target, sidecar = tmp_path / name, tmp_path / "a.json"
     target.write_bytes(b"old")
-    sidecar.write_bytes(b"old too")
+    sidecar.write_bytes(b'{"old": 1}')
     limits = resource.getrlimit(resource.RLIMIT_FSIZE)
     for work in (lambda: write_segmentation(segmentation, target), lambda: write_image(image, target)):
         if "seg" in name and work.__code__.co_names[0] == "write_image":
@@ -146,7 +146,7 @@ def test_a_disk_that_fills_up_while_writing_leaves_the_old_files(image, segmenta
         assert str(caught.value).startswith(str(target))
         assert "written" in str(caught.value)
         assert target.read_bytes() == b"old"
-        assert sidecar.read_bytes() == b"old too"
+        assert sidecar.read_bytes() == b'{"old": 1}'
         assert names(tmp_path) == sorted({name, "a.json"})
 
 

@@ -5,7 +5,6 @@ import zipfile
 import numpy as np
 import pytest
 
-from host.fixtures import scene, slicer_host, slot_errors  # noqa: F401
 from SpineSegLib.anatomy import Structure
 from SpineSegLib.errors import InputError
 from SpineSegLib.image import Image, Segmentation, SpacingSource
@@ -38,7 +37,7 @@ def add(image: Image, name: str, parent=None):
     return node
 
 
-def test_volume_reaches_the_worker_where_it_lies(scene, oblique, tmp_path):  # noqa: F811
+def test_volume_reaches_the_worker_where_it_lies(scene, oblique, tmp_path):
     from SpineSegLib.io import read_image
     from SpineSegLib.mrml import image_from_node, send
 
@@ -51,7 +50,7 @@ def test_volume_reaches_the_worker_where_it_lies(scene, oblique, tmp_path):  # n
     assert sorted(path.name for path in tmp_path.iterdir()) == ["volume.nrrd"]
 
 
-def test_result_comes_back_onto_the_volume(scene, oblique, tmp_path):  # noqa: F811
+def test_result_comes_back_onto_the_volume(scene, oblique, tmp_path):
     from SpineSegLib.io import read_image, write_segmentation
     from SpineSegLib.mrml import receive, segmentation_from_node, send, show_segmentation
 
@@ -69,7 +68,7 @@ def test_result_comes_back_onto_the_volume(scene, oblique, tmp_path):  # noqa: F
         assert (shown.mask(segment.name) == made.mask(segment)).all()
 
 
-def test_unknown_spacing_stays_unknown_on_the_way(scene, oblique, tmp_path):  # noqa: F811
+def test_unknown_spacing_stays_unknown_on_the_way(scene, oblique, tmp_path):
     from SpineSegLib.io import read_image
     from SpineSegLib.mrml import send
 
@@ -80,7 +79,7 @@ def test_unknown_spacing_stays_unknown_on_the_way(scene, oblique, tmp_path):  # 
     assert read_image(exchange.image).geometry.spacing_source is SpacingSource.UNKNOWN
 
 
-def test_volume_changed_or_deleted_meanwhile_is_noticed(scene, oblique, tmp_path):  # noqa: F811
+def test_volume_changed_or_deleted_meanwhile_is_noticed(scene, oblique, tmp_path):
     from SpineSegLib.io import write_segmentation
     from SpineSegLib.mrml import receive, send
 
@@ -96,7 +95,7 @@ def test_volume_changed_or_deleted_meanwhile_is_noticed(scene, oblique, tmp_path
 
 
 @pytest.mark.parametrize("value", [np.nan, 7.0])
-def test_useless_voxels_are_refused_by_the_volumes_name(scene, oblique, tmp_path, value):  # noqa: F811
+def test_useless_voxels_are_refused_by_the_volumes_name(scene, oblique, tmp_path, value):
     from SpineSegLib.mrml import send
 
     node = add(Image(np.full(oblique.shape, value, np.float32), oblique), "Dark")
@@ -105,7 +104,7 @@ def test_useless_voxels_are_refused_by_the_volumes_name(scene, oblique, tmp_path
     assert list(tmp_path.iterdir()) == []
 
 
-def test_truth_goes_along_and_a_resampled_one_is_announced(scene, oblique, tmp_path):  # noqa: F811
+def test_truth_goes_along_and_a_resampled_one_is_announced(scene, oblique, tmp_path):
     from SpineSegLib.io import read_segmentation
     from SpineSegLib.mrml import image_from_node, send, show_segmentation
 
@@ -123,7 +122,7 @@ def test_truth_goes_along_and_a_resampled_one_is_announced(scene, oblique, tmp_p
 
 
 @pytest.mark.parametrize("left_handed", [False, True])
-def test_scene_of_an_oblique_volume_opens_with_every_voxel_in_its_place(scene, oblique, tmp_path, left_handed):  # noqa: F811
+def test_scene_of_an_oblique_volume_opens_with_every_voxel_in_its_place(scene, oblique, tmp_path, left_handed):
     import slicer
 
     from SpineSegLib.mrml import image_from_node, segmentation_from_node, write_scene
@@ -155,7 +154,7 @@ def test_scene_of_an_oblique_volume_opens_with_every_voxel_in_its_place(scene, o
     assert loaded.modality == "CT"
 
 
-def test_seg_nrrd_opens_in_slicer_with_every_voxel_in_its_place(scene, oblique, tmp_path):  # noqa: F811
+def test_seg_nrrd_opens_in_slicer_with_every_voxel_in_its_place(scene, oblique, tmp_path):
     import slicer
 
     from SpineSegLib.io import write_segmentation
@@ -171,7 +170,7 @@ def test_seg_nrrd_opens_in_slicer_with_every_voxel_in_its_place(scene, oblique, 
         assert found.find(segment.name).structure == segment.structure
 
 
-def test_slicers_own_file_of_our_node_is_read_back(scene, oblique, tmp_path):  # noqa: F811
+def test_slicers_own_file_of_our_node_is_read_back(scene, oblique, tmp_path):
     import slicer
 
     from SpineSegLib.io import read_segmentation
@@ -186,7 +185,7 @@ def test_slicers_own_file_of_our_node_is_read_back(scene, oblique, tmp_path):  #
         assert read.find(segment.name).structure == segment.structure
 
 
-def test_scene_is_written_whole_or_not_at_all(scene, oblique, tmp_path, monkeypatch):  # noqa: F811
+def test_scene_is_written_whole_or_not_at_all(scene, oblique, tmp_path, monkeypatch):
     from SpineSegLib.mrml import scenes, write_scene
 
     old = tmp_path / "kept.mrb"

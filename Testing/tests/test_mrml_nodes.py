@@ -3,7 +3,6 @@
 import numpy as np
 import pytest
 
-from host.fixtures import scene, slicer_host, slot_errors  # noqa: F401
 from SpineSegLib.anatomy import Structure
 from SpineSegLib.errors import InputError
 from SpineSegLib.image import Geometry, Segmentation, SpacingSource
@@ -13,7 +12,7 @@ PARENT = np.array([[1.1, 0.2, 0, 5], [-0.1, 0.9, 0.05, -3], [0, 0.1, 1.3, 7], [0
 
 
 @pytest.fixture
-def volume(scene, oblique):  # noqa: F811
+def volume(scene, oblique):
     """An oblique CT under a linear transform."""
     import slicer
 
@@ -72,7 +71,7 @@ def test_image_is_a_copy(volume):
     assert (image.array == before).all()
 
 
-def test_nonlinear_transform_is_refused_with_what_to_do(volume, scene):  # noqa: F811
+def test_nonlinear_transform_is_refused_with_what_to_do(volume, scene):
     import slicer
     import vtk
 
@@ -92,7 +91,7 @@ def test_nonlinear_transform_is_refused_with_what_to_do(volume, scene):  # noqa:
     assert isinstance(node, slicer.vtkMRMLTransformNode)
 
 
-def test_empty_volume_and_flat_transform_are_refused(volume, scene):  # noqa: F811
+def test_empty_volume_and_flat_transform_are_refused(volume, scene):
     import slicer
 
     from SpineSegLib.mrml import image_from_node
@@ -105,7 +104,7 @@ def test_empty_volume_and_flat_transform_are_refused(volume, scene):  # noqa: F8
         image_from_node(volume)
 
 
-def test_colour_picture_is_refused_but_grey_in_three_channels_is_not(scene):  # noqa: F811
+def test_colour_picture_is_refused_but_grey_in_three_channels_is_not(scene):
     import slicer
 
     from SpineSegLib.mrml import image_from_node
@@ -172,7 +171,7 @@ def test_segments_carry_name_colour_and_terminology(volume):
     assert logic.IsTerminologyContextLoaded("Segmentation category and type - SpineSeg")
 
 
-def test_existing_node_is_replaced_as_a_whole(volume, scene):  # noqa: F811
+def test_existing_node_is_replaced_as_a_whole(volume, scene):
     from SpineSegLib.mrml import image_from_node, segmentation_from_node, show_segmentation
 
     geometry = image_from_node(volume).geometry
@@ -185,7 +184,7 @@ def test_existing_node_is_replaced_as_a_whole(volume, scene):  # noqa: F811
     assert scene.GetNumberOfNodesByClass("vtkMRMLSegmentationNode") == nodes
 
 
-def test_failure_leaves_the_scene_and_the_old_node_alone(volume, scene, monkeypatch):  # noqa: F811
+def test_failure_leaves_the_scene_and_the_old_node_alone(volume, scene, monkeypatch):
     from SpineSegLib.mrml import image_from_node, segmentation_from_node, segments, show_segmentation
 
     segmentation = spine(image_from_node(volume).geometry)
@@ -203,7 +202,7 @@ def test_failure_leaves_the_scene_and_the_old_node_alone(volume, scene, monkeypa
     assert same(segmentation_from_node(node, volume), segmentation)
 
 
-def test_result_lies_in_the_study_of_the_volume(volume, scene):  # noqa: F811
+def test_result_lies_in_the_study_of_the_volume(volume, scene):
     import slicer
 
     from SpineSegLib.mrml import image_from_node, show_segmentation
@@ -216,7 +215,7 @@ def test_result_lies_in_the_study_of_the_volume(volume, scene):  # noqa: F811
     assert hierarchy.GetItemParent(hierarchy.GetItemByDataNode(node)) == study
 
 
-def test_truth_on_another_grid_comes_onto_the_volumes_grid(volume, scene, oblique):  # noqa: F811
+def test_truth_on_another_grid_comes_onto_the_volumes_grid(volume, scene, oblique):
     """A coarser node under no transform and with an offset extent, against Slicer's own resampling."""
     import slicer
 
@@ -251,7 +250,7 @@ def test_truth_as_closed_surface_only_is_turned_into_voxels(volume):
     assert not node.GetSegmentation().ContainsRepresentation("Binary labelmap")
 
 
-def test_truth_of_another_place_is_refused(volume, scene):  # noqa: F811
+def test_truth_of_another_place_is_refused(volume, scene):
     from SpineSegLib.mrml import image_from_node, segmentation_from_node, show_segmentation
 
     geometry = image_from_node(volume).geometry
@@ -264,7 +263,7 @@ def test_truth_of_another_place_is_refused(volume, scene):  # noqa: F811
         segmentation_from_node(empty, volume)
 
 
-def test_radiograph_is_a_single_slice_and_gets_no_surface(scene, oblique):  # noqa: F811
+def test_radiograph_is_a_single_slice_and_gets_no_surface(scene, oblique):
     import slicer
 
     from SpineSegLib.mrml import image_from_node, segmentation_from_node, show_segmentation
@@ -290,7 +289,7 @@ def test_radiograph_is_a_single_slice_and_gets_no_surface(scene, oblique):  # no
         ("ImagerPixelSpacing", "film.png", SpacingSource.IMAGER_PIXEL_SPACING),
     ],
 )
-def test_spacing_is_known_or_not(scene, attribute, file, expected):  # noqa: F811
+def test_spacing_is_known_or_not(scene, attribute, file, expected):
     import slicer
 
     from SpineSegLib.mrml import image_from_node
@@ -302,7 +301,7 @@ def test_spacing_is_known_or_not(scene, attribute, file, expected):  # noqa: F81
     assert image_from_node(node).geometry.spacing_source is expected
 
 
-def test_modality_comes_from_the_best_source_there_is(scene):  # noqa: F811
+def test_modality_comes_from_the_best_source_there_is(scene):
     import slicer
 
     from SpineSegLib.mrml import image_from_node, modality_of
@@ -320,13 +319,41 @@ def test_modality_comes_from_the_best_source_there_is(scene):  # noqa: F811
     hierarchy = slicer.vtkMRMLSubjectHierarchyNode.GetSubjectHierarchyNode(scene)
     item = hierarchy.GetItemByDataNode(node) or hierarchy.CreateItem(hierarchy.GetSceneItemID(), node)
     hierarchy.SetItemAttribute(item, "DICOM.Modality", "DX")
-    assert modality_of(node) == ("XR", "subject hierarchy")
+    assert modality_of(node) == ("XR", "from the subject hierarchy")
     node.SetAttribute("SpineSeg.Modality", "CT")
     assert modality_of(node) == ("CT", "set on the volume")
     assert image_from_node(node, modality="MR").modality == "MR"
 
 
-def test_only_fitting_models_are_offered(scene):  # noqa: F811
+def test_dicom_says_modality_and_where_the_spacing_is_from(scene, monkeypatch):
+    import slicer
+
+    from SpineSegLib.mrml import image_from_node
+
+    class Database:
+        """The one function of ctkDICOMDatabase that is asked."""
+
+        values: dict = {}  # noqa: RUF012
+
+        def instanceValue(self, uid, tag):
+            assert uid == "1.2.3"
+            return self.values.get(tag, "")
+
+    database = Database()
+    monkeypatch.setattr(slicer, "dicomDatabase", database, raising=False)
+    node = slicer.util.addVolumeFromArray(np.arange(12, dtype=np.int16).reshape(1, 3, 4), name="Film")
+    node.SetAttribute("DICOM.instanceUIDs", "1.2.3 4.5.6")
+    database.values = {"0008,0060": "DX", "0018,1164": "0.143\\0.143", "0018,5101": "LL", "0010,0010": "Doe^Jane"}
+    image = image_from_node(node)
+    assert image.modality == "XR"
+    assert image.geometry.spacing_source is SpacingSource.IMAGER_PIXEL_SPACING
+    assert image.metadata == {"ViewPosition": "LL"}
+    database.values = {"0008,0060": "CT", "0028,0030": "0.7\\0.7"}
+    assert image_from_node(node).modality == "CT"
+    assert image_from_node(node).geometry.spacing_source is SpacingSource.PIXEL_SPACING
+
+
+def test_only_fitting_models_are_offered(scene):
     import slicer
 
     from SpineSegLib.models import registry
@@ -343,7 +370,7 @@ def test_only_fitting_models_are_offered(scene):  # noqa: F811
     assert models_for(scan) == []
 
 
-def test_metrics_become_a_table_with_the_same_numbers(scene):  # noqa: F811
+def test_metrics_become_a_table_with_the_same_numbers(scene):
     from SpineSegLib.mrml import metrics_table
 
     evaluation = {

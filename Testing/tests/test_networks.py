@@ -40,7 +40,11 @@ def test_unet_has_the_parameters_and_multiply_adds_of_the_paper():
 
 @pytest.mark.parametrize(
     ("name", "arguments", "size"),
-    [("linknet", {"width": 8}, (64, 96)), ("unet", {"width": 4, "channels": 1}, (48, 80)), ("linknet", {"depth": 50, "width": 4}, (32, 32))],
+    [
+        ("linknet", {"width": 8}, (64, 96)),
+        ("unet", {"width": 4, "channels": 1}, (48, 80)),
+        ("linknet", {"depth": 50, "width": 4}, (32, 32)),
+    ],
 )
 def test_logits_have_the_size_of_the_picture_and_every_parameter_learns(name, arguments, size):
     network = build(name, {**arguments, "classes": 2})

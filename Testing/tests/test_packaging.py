@@ -38,6 +38,10 @@ def build(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The extension configured and built against the stand-in for Slicer."""
     folder = tmp_path_factory.mktemp("build")
     options = [f"-DSlicer_DIR={STUB}", "-DBUILD_TESTING=ON", f"-DCMAKE_MAKE_PROGRAM={tool('ninja')}"]
+    for language in ("C", "CXX"):
+        # As Slicer's template has it, project() enables both; nothing is compiled, and a machine may have no compiler.
+        options.append(f"-DCMAKE_{language}_COMPILER={tool('cmake')}")
+        options += [f"-DCMAKE_{language}_COMPILER_{fact}=TRUE" for fact in ("ID_RUN", "FORCED", "WORKS")]
     cmake("-S", ROOT, "-B", folder, "-G", "Ninja", *options)
     cmake("--build", folder)
     return folder

@@ -58,7 +58,9 @@ def test_a_ball_throws_the_analytic_shadow_on_any_grid(turn):
     geometry = upright((90, 100, 110), (1.0, 0.9, 0.8))
     geometry = geometry if turn is None else tilted(geometry, turn)
     centre, radius = np.array([9.0, -6.0, 12.0]), 15.0
-    view = View(azimuth=20, tilt=8, roll=5, size=(160, 160), pixel=0.8, source_detector=900, source_centre=700, centre=(0, 0, 0))
+    view = View(
+        azimuth=20, tilt=8, roll=5, size=(160, 160), pixel=0.8, source_detector=900, source_centre=700, centre=(0, 0, 0)
+    )
     integrals, mask = shadow(geometry, centre, radius, view)
     beam, right, down = view.frame()
     source = -view.source_centre * beam

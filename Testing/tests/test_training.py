@@ -1,0 +1,237 @@
+"""Training: samples, losses, recipes, and a run that stops and goes on."""
+
+import json
+import math
+
+import numpy as np
+import pytest
+import SimpleITK as sitk
+import torch
+import yaml
+
+from SpineSegLib.anatomy import Structure
+from SpineSegLib.datasets.ct_folder import read_cases
+from SpineSegLib.errors import Cancelled, InputError
+from SpineSegLib.image import Geometry, Image, Segmentation
+from SpineSegLib.models import card, load_network
+from SpineSegLib.resources import resource
+from SpineSegLib.training import train
+from SpineSegLib.training.fit import read_log
+from SpineSegLib.training.losses import bce_loss, dice_loss, weighted_loss
+from SpineSegLib.training.randomise import randomise_ct, smooth_field
+from SpineSegLib.training.recipe import read_recipe
+from SpineSegLib.training.sources import CtCase, FilmSource, SliceSource
+
+
+def patient(step=6.0):
+    """A trunk of water with a column of bone, towards head, back and left."""
+    shape = (36, 40, 50)
+    k, j, i = np.meshgrid(*map(np.arange, shape), indexing="ij")
+    hu = np.full(shape, -1000, np.int16)
+    hu[((j - 20) / 17) ** 2 + ((i - 25) / 22) ** 2 < 1] = 40
+    bodies = (abs(j - 27) < 4) & (abs(i - 25) < 4) & (k % 6 < 5)
+    hu[bodies] = 400
+    matrix = np.diag([-step, -step, step, 1.0])
+    return Image(hu, Geometry(shape, matrix), "CT"), bodies, k // 6
+
+
+@pytest.fixture
+def folder(tmp_path):
+    """The patient on disk in TotalSegmentator's layout."""
+    image, bodies, level = patient()
+    (tmp_path / "data" / "s1" / "segmentations").mkdir(parents=True)
+
+    def write(array, path):
+        picture = sitk.GetImageFromArray(array)
+        picture.SetSpacing([6.0] * 3)
+        sitk.WriteImage(picture, str(path))
+
+    write(image.array, tmp_path / "data" / "s1" / "ct.nii.gz")
+    for number in range(6):
+        mask = (bodies & (level == number)).astype(np.uint8)
+        write(mask, tmp_path / "data" / "s1" / "segmentations" / f"vertebrae_L{6 - number}.nii.gz")
+    write(np.ones_like(image.array, np.uint8), tmp_path / "data" / "s1" / "segmentations" / "liver.nii.gz")
+    return tmp_path / "data"
+
+
+@pytest.fixture
+def recipe(tmp_path):
+    """Return a function that writes a tiny recipe with changes."""
+
+    def write(name="tiny", **changes):
+        content = yaml.safe_load(resource("Recipes", "linknet34-ct-small.yaml").read_text(encoding="utf-8"))
+        content |= {"epochs": 3, "samples": 4, "batch": 2, "validation": {"samples": 2, "volumes": 1}}
+        content["sampling"] = {"size": 64, "step": 6.0, "volumes": 2, "plain": 0.5, "neighbour": 6.0}
+        content |= changes
+        path = tmp_path / f"{name}.yaml"
+        path.write_text(yaml.safe_dump(content), encoding="utf-8")
+        return path
+
+    return write
+
+
+@pytest.fixture
+def case():
+    image, bodies, _ = patient()
+    return CtCase(
+        image, Segmentation.from_masks({Structure("vertebra", "L1"): bodies}, image.geometry), ("vertebra",), 6.0
+    )
+
+
+def test_losses_have_their_analytic_values_and_gradients():
+    logits = torch.tensor([[[[0.0, 0.0], [0.0, 0.0]]]], dtype=torch.float64, requires_grad=True)
+    masks = torch.tensor([[[[1.0, 0.0], [0.0, 0.0]]]], dtype=torch.float64)
+    assert bce_loss(logits, masks).item() == pytest.approx(math.log(2))
+    assert dice_loss(logits, masks).item() == pytest.approx(1 - (2 * 0.5 + 1) / (2 + 1 + 1))
+    total = weighted_loss(logits, masks, {"bce": 0.25, "dice": 3})
+    assert total.item() == pytest.approx(0.25 * math.log(2) + 3 * 0.5)
+    assert torch.autograd.gradcheck(lambda x: weighted_loss(x, masks, {"bce": 1, "dice": 1}), logits)
+    perfect = torch.where(masks > 0, 40.0, -40.0)
+    assert weighted_loss(perfect, masks, {"bce": 1, "dice": 1}).item() == pytest.approx(0, abs=1e-6)
+
+
+def test_dice_and_bce_agree_with_monai():
+    losses = pytest.importorskip("monai.losses")
+    generator = torch.Generator().manual_seed(4)
+    logits = torch.randn(3, 1, 8, 9, generator=generator)
+    masks = (torch.rand(3, 1, 8, 9, generator=generator) > 0.7).float()
+    theirs = losses.DiceLoss(sigmoid=True, batch=True, smooth_nr=1.0, smooth_dr=1.0)(logits, masks)
+    torch.testing.assert_close(dice_loss(logits, masks), theirs)
+
+
+def test_randomised_patients_differ_but_keep_the_spine_where_it_is(case):
+    first, again, other = (
+        randomise_ct(case.hu, case.bone, case.step, np.random.default_rng(seed)) for seed in (5, 5, 6)
+    )
+    assert (first == again).all()
+    assert np.abs(first - other).mean() > 10
+    assert first.dtype == np.float32
+    for volume in (first, other):
+        assert np.isfinite(volume).all()
+        around = volume[case.bone].mean() - volume[~case.bone & (case.hu > -100)].mean()
+        assert around > 50, "bone stays brighter than what surrounds it"
+
+
+def test_smooth_field_is_standardised_and_smooth():
+    field = smooth_field((20, 30, 40), 8, np.random.default_rng(0))
+    assert field.shape == (20, 30, 40)
+    assert field.mean() == pytest.approx(0, abs=1e-4)
+    assert field.std() == pytest.approx(1, rel=1e-3)
+    assert np.abs(np.diff(field, axis=2)).mean() < 0.3
+
+
+@pytest.mark.parametrize("kind", [SliceSource, FilmSource])
+def test_samples_depend_on_seed_epoch_and_index_alone(case, kind):
+    model = card("linknet34-ct-small" if kind is SliceSource else "unet-xray-small")
+    settings = {"seed": 3, "samples": 4, "volumes": 2, "plain": 0.3, "size": 64}
+    settings |= {} if kind is SliceSource else {"views": 2, "keep": 2}
+    one, two = kind([case], model.input, **settings), kind([case], model.input, **settings)
+    one.set_epoch(0)
+    one.set_epoch(1)
+    two.set_epoch(1)  # as a resumed run does
+    for index in range(4):
+        (picture, mask), (other, other_mask) = one[index], two[index]
+        assert (picture == other).all()
+        assert (mask == other_mask).all()
+        assert picture.shape == (model.input["channels"], 64, 64)
+        assert mask.shape == (1, 64, 64)
+        assert 0 <= picture.min() <= picture.max() <= 1
+        assert set(mask.unique().tolist()) <= {0.0, 1.0}
+    assert any(not (one[0][0] == one[index][0]).all() for index in range(1, 4))
+
+
+def test_masks_of_slices_lie_on_bright_bone(case):
+    source = SliceSource([case], card("linknet34-ct-small").input, seed=1, samples=12, volumes=1, plain=1.0, size=96)
+    source.set_epoch(0)
+    inside, outside = [], []
+    for index in range(12):
+        picture, mask = source[index]
+        inside.append(picture[1][mask[0] > 0])
+        outside.append(picture[1][mask[0] == 0])
+    assert torch.cat(inside).numel() > 200
+    assert torch.cat(inside).mean() > torch.cat(outside).mean() + 0.2
+
+
+def test_run_writes_weights_a_card_a_log_and_curves_and_the_weights_load(folder, recipe, tmp_path):
+    out = train(recipe(), folder, tmp_path / "run")
+    entry = json.loads((out / "card.json").read_text(encoding="utf-8"))["weights"]
+    assert entry["bytes"] == (out / "weights.safetensors").stat().st_size
+    assert len(read_log(out / "log.csv")) == 3
+    assert (out / "curves.png").read_bytes()[:4] == b"\x89PNG"
+    network = load_network(card("linknet34-ct-small"), out / "weights.safetensors")
+    assert not network.training
+    with pytest.raises(InputError, match="finished run"):
+        train(recipe(), folder, out)
+
+
+def test_a_stopped_run_goes_on_to_the_same_curve_and_weights(folder, recipe, tmp_path):
+    whole = train(recipe(), folder, tmp_path / "whole")
+    started = []
+
+    def stop(step, of, what):
+        started.append(what)
+        if what == "epoch 3":
+            raise Cancelled("power cut")
+
+    with pytest.raises(Cancelled):
+        train(recipe(), folder, tmp_path / "part", report=stop)
+    assert not (tmp_path / "part" / "weights.safetensors").exists()
+    with pytest.raises(InputError, match="--resume"):
+        train(recipe(), folder, tmp_path / "part")
+    part = train(recipe(), folder, tmp_path / "part", resume=True)
+    assert read_log(part / "log.csv") == read_log(whole / "log.csv")
+    ours, theirs = (load_network(card("linknet34-ct-small"), run / "weights.safetensors") for run in (part, whole))
+    for (name, one), two in zip(ours.state_dict().items(), theirs.state_dict().values(), strict=True):
+        assert torch.equal(one, two), name
+
+
+@pytest.mark.parametrize(
+    ("changes", "says"),
+    [
+        ({"epochs": 0}, "epochs is 0"),
+        ({"seed": "x"}, "seed is 'x'"),
+        ({"speed": 9}, "unknown speed"),
+        ({"data": "nowhere"}, "data is 'nowhere'"),
+        ({"source": "dreams"}, "source is 'dreams'"),
+        ({"model": "unet9"}, "no model 'unet9'"),
+        ({"sampling": {"step": 6.0, "colour": 1, "volumes": 1, "plain": 0}}, "colour"),
+        ({"foreground": ["sacrum"]}, "sacrum"),
+    ],
+)
+def test_a_wrong_recipe_is_refused_in_one_line(folder, recipe, tmp_path, changes, says):
+    with pytest.raises(InputError, match=says) as error:
+        train(recipe(**changes), folder, tmp_path / "run")
+    assert "\n" not in str(error.value)
+
+
+def test_what_is_no_recipe_is_refused_and_known_ones_named(tmp_path):
+    bad = tmp_path / "bad.yaml"
+    bad.write_text("model: [1, 2", encoding="utf-8")
+    for name in (bad, tmp_path / "none.yaml", "no-such-recipe"):
+        with pytest.raises(InputError, match="linknet34-ct-small"):
+            read_recipe(name)
+
+
+def test_data_folders_that_hold_nothing_usable_are_refused(tmp_path, folder):
+    with pytest.raises(InputError, match="no such folder"):
+        list(read_cases(tmp_path / "nothing"))
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(InputError, match="no labelled CT"):
+        list(read_cases(tmp_path / "empty"))
+    (folder / "s1" / "ct.nii.gz").rename(folder / "s1" / "scan.nii.gz")
+    with pytest.raises(InputError, match="no image"):
+        list(read_cases(folder))
+
+
+def test_case_on_disk_keeps_its_levels_and_skips_other_organs(folder):
+    [(name, image, labels)] = read_cases(folder)
+    assert name == "s1"
+    assert image.modality == "CT"
+    assert {segment.name for segment in labels.segments} == {f"L{n}" for n in range(1, 7)}
+
+
+@pytest.mark.parametrize("name", [path.stem for path in resource("Recipes").glob("*.yaml")])
+def test_every_recipe_that_ships_is_whole(name):
+    found = read_recipe(name)
+    assert card(found.model).weights.training is None or card(found.model).weights.training["seed"] == found.seed
+    assert all({"name", "licence"} <= set(item) for item in found.training_data)

@@ -1,0 +1,51 @@
+"""A worker that misbehaves on purpose: ``python worker_stub.py MODE [CANCEL FILE]``; see test_mrml_worker.py."""
+
+import json
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+
+def progress(step: int, of: int, what: str) -> None:
+    print(json.dumps({"step": step, "of": of, "what": what}), flush=True)
+
+
+def main(mode: str, cancel_file: str = "") -> int:
+    progress(1, 3, "reading")
+    if mode == "good":
+        print("a library says something", file=sys.stderr, flush=True)
+        progress(3, 3, "done")
+        print(json.dumps({"output": "x", "warnings": ["one"]}, indent=1))
+        return 0
+    if mode == "garbage":
+        sys.stdout.flush()
+        sys.stdout.buffer.write(b"\xff\xfe\x00 no text\n{\n{]}\n" + b"{" + b"a" * 100_000 + b'\n[1, 2\n{"step": "x"}\n')
+        sys.stdout.buffer.write(b'{"step": 2, "of": 3}\n\n{"fine": true} and more\n')
+        sys.stdout.buffer.flush()
+        return 0
+    if mode == "input":
+        print("warning: this is not the reason", file=sys.stderr)
+        print("error: film.png: it is a photograph; expected a radiograph. Choose another.", file=sys.stderr)
+        return 1
+    if mode == "crash":
+        print("Fatal: the last words", file=sys.stderr, flush=True)
+        os._exit(139)
+    if mode == "polite":
+        while not Path(cancel_file).exists():
+            progress(2, 3, "working")
+            time.sleep(0.02)
+        print("cancelled: stopped; nothing was written", file=sys.stderr)
+        return 3
+    if mode == "deaf":
+        # A launcher with a child that does the work, as Slicer's own: neither looks at the cancel file.
+        child = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)"])
+        progress(2, 3, str(child.pid))
+        return child.wait()
+    msg = f"no mode {mode!r}"
+    raise ValueError(msg)
+
+
+if __name__ == "__main__":
+    sys.exit(main(*sys.argv[1:]))
