@@ -103,12 +103,13 @@ def project(
     ----------
     image : CT in Hounsfield units
     segmentation : on the CT's grid; structures overlap in projection, so the result has layers
-    exposure, processing : how the film is exposed and developed; usual values unless given
+    exposure : how the film is exposed; usual values unless given
+    processing : how it is developed; the plain logarithm of a digital detector unless given
     seed : of the noise; None for none
 
     Returns
     -------
-    film : Image of modality XR, 0 (black) to 1 (white)
+    film : Image of modality XR with bright bone: -log of the detected fraction, or 0 to 1 where it is developed
     masks : Segmentation with the structures that any ray meets
     """
     if not segmentation.geometry.same_as(image.geometry):
@@ -128,7 +129,7 @@ def project(
         exposure=exposure or Exposure(),
         rng=None if seed is None else np.random.default_rng(seed),
     )
-    picture = developed(signal, view.pixel, processing or Processing())
+    picture = developed(signal, view.pixel, processing) if processing else -np.log(np.maximum(signal, 1e-4))
     geometry = view.film_geometry()
     masks = [(structure, mask[None]) for structure, mask in shadows(rays, segmentation)]
     return Image(picture[None], geometry, "XR"), Segmentation.from_masks(masks, geometry)

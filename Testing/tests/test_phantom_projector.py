@@ -8,6 +8,7 @@ import pytest
 from SpineSegLib.anatomy import Structure
 from SpineSegLib.image import Geometry, Image, Segmentation, SpacingSource
 from SpineSegLib.phantom.imaging.blur import blurred
+from SpineSegLib.phantom.imaging.film import Processing
 from SpineSegLib.phantom.imaging.rays import Rays, integrate
 from SpineSegLib.phantom.imaging.shadows import shadows
 from SpineSegLib.phantom.projector import View, line_integrals, project
@@ -134,7 +135,7 @@ def test_structures_that_overlap_in_projection_keep_their_whole_shadows():
     labels[50:70, 50:70, 80:100] = 2
     structures = {1: Structure("vertebra", "C3"), 2: Structure("vertebra", "C4")}
     ct = Image(np.where(labels > 0, 900, -1000).astype(np.int16), geometry, "CT")
-    film, masks = project(ct, Segmentation.from_labels(labels, structures, geometry), VIEWS[1])
+    film, masks = project(ct, Segmentation.from_labels(labels, structures, geometry), VIEWS[1], processing=Processing())
     first, second = masks.mask("C3"), masks.mask("C4")
     assert (first & second).any() and len(masks.layers) == 2
     assert film.geometry.spacing_source is SpacingSource.IMAGER_PIXEL_SPACING
@@ -200,7 +201,7 @@ def test_a_labelled_chest_ct_becomes_a_film_with_its_vertebrae():
     vertebrae = {label: s for label, s in structures.items() if s.kind == "vertebra"}
     masks = Segmentation.from_labels(labels.array.astype(np.uint8), vertebrae, ct.geometry)
     view = View(azimuth=0, source_detector=1800, source_centre=1550, size=(420, 400), pixel=1.0)
-    film, shown = project(ct, masks, view)
+    film, shown = project(ct, masks, view, processing=Processing())
     levels = [segment.structure.level for segment in shown.segments]
     rows = [np.argwhere(shown.mask(segment)[0]).mean(axis=0)[0] for segment in shown.segments]
     assert len(levels) >= 15 and (np.diff(rows) > 0).all()
