@@ -57,8 +57,9 @@ def overlay(picture: np.ndarray, masks: Sequence[tuple[np.ndarray, tuple[int, in
     from scipy.ndimage import binary_erosion
 
     out = np.repeat(picture[..., None], 3, axis=-1)
+    thickness = max(1, round(min(picture.shape) / 350))
     for mask, colour in masks:
-        out[mask & ~binary_erosion(mask)] = colour
+        out[mask & ~binary_erosion(mask, iterations=thickness)] = colour
     return out
 
 
@@ -95,4 +96,5 @@ def write_sheet(rows: Sequence[tuple[str, Sequence[Case]]], path: Path, *, heigh
     for line in lines:
         sheet.paste(line, (0, y))
         y += line.height
-    sheet.save(path, optimize=True)
+    # 256 colours are enough for greys and outlines, and halve the file.
+    sheet.quantize(256, dither=Pillow.Dither.NONE).save(path, optimize=True)

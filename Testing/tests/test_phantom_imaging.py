@@ -23,6 +23,7 @@ from SpineSegLib.phantom.imaging.materials import (
 from SpineSegLib.phantom.imaging.mr import Sequence, magnetic_resonance, spin_echo, tissue_signal
 from SpineSegLib.phantom.imaging.noise import grain, rician, slow_field
 from SpineSegLib.phantom.imaging.radiograph import Marker, Technique, radiograph
+from SpineSegLib.phantom.imaging.settings import FILMS, ct_grid, film_technique, mr_grid
 from SpineSegLib.phantom.imaging.spectrum import mass_attenuation, spectrum
 from SpineSegLib.phantom.imaging.tomography import Scanner
 from SpineSegLib.phantom.imaging.view import View
@@ -364,3 +365,45 @@ def test_mr_has_each_tissue_s_signal_in_thick_slices():
     assert np.median(middle[truth.mask("C4 body")[4]]) == pytest.approx(signal[Tissue.TRABECULAR], rel=0.02)
     noisy, _ = magnetic_resonance(body, geometry, Sequence(), np.random.default_rng(0))
     assert noisy.array[:, :6].mean() == pytest.approx(1000 / 60 * np.sqrt(np.pi / 2), rel=0.25)
+
+
+# Usual techniques
+
+
+@pytest.mark.parametrize("kind", sorted(FILMS))
+def test_a_film_shows_nothing_above_or_below_the_patient(body, kind):
+    for seed in range(5):
+        technique = film_technique(kind, body, np.random.default_rng(seed), size=96, rotation=10.0)
+        film = radiograph(body, replace(technique, collimation=Collimation(), marker=None), None)
+        middle = film.image.array[0][:, 48 - 10 : 48 + 10].mean(axis=1)
+        # Muscle from edge to edge: were there air, the first or last rows would be black.
+        assert min(middle[0], middle[-1]) > 0.3 * np.median(middle)
+        assert max(technique.view.size) == 96
+
+
+def test_techniques_come_from_the_seed_and_differ(body):
+    def make(seed):
+        return film_technique("lateral-cervical", body, np.random.default_rng(seed))
+
+    assert make(3) == make(3) != make(4)
+    assert make(3).view.magnification > 1.1
+    assert {make(seed).mirrored for seed in range(20)} == {True, False}
+    assert {make(seed).inverted for seed in range(30)} == {True, False}
+
+
+def test_masks_end_where_the_collimator_ends(body):
+    film = radiograph(body, Technique(LATERAL, collimation=Collimation((0.0, 0.5, 0.0, 0.0))), None)
+    shown = {segment.name for segment in film.masks.segments}
+    assert "C3" in shown and "C6" not in shown
+    assert not film.masks.foreground[0, 155:].any()
+
+
+@pytest.mark.parametrize("oblique", [0.0, 9.0])
+def test_ct_and_mr_lie_within_the_patient(body, oblique):
+    for make in (ct_grid, mr_grid):
+        geometry = make(body, np.random.default_rng(0), size=80, oblique=oblique)
+        ends = np.array([[k, j, i] for k in (0, 1) for j in (0, 1) for i in (0, 1)]) * (np.array(geometry.shape) - 1)
+        index = body.geometry.to_index(geometry.to_world(ends))
+        assert (index > -1).all() and (index < np.array(body.geometry.shape)).all()
+        assert max(geometry.shape[1:]) in (79, 80)
+    assert ct_grid(body, np.random.default_rng(0), size=80, step=1.7).step[0] == pytest.approx(1.7)

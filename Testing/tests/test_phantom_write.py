@@ -236,6 +236,6 @@ def test_sheet_shows_every_kind_with_and_without_outlines(tmp_path):
 
     shown = [case_of(kind, size=64) for kind in ("lateral-cervical", "ct", "mr")]
     write_sheet([("built-in", shown), ("mesh", shown[:1])], tmp_path / "sheet.png", height=100)
-    picture = np.asarray(Pillow.open(tmp_path / "sheet.png"))
+    picture = np.asarray(Pillow.open(tmp_path / "sheet.png").convert("RGB"))
     assert picture.shape[0] == 2 * (132 + 106) and picture.shape[1] > 250
     assert (np.ptp(picture.astype(int), axis=-1) > 60).any()
