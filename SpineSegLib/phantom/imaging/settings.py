@@ -96,6 +96,8 @@ def film_technique(
     centre = _middle(body, usual.levels) + np.array([0.0, front if lateral else 0.0, up])
     centre = centre + rng.normal(0, (2.0, 4.0, 5.0))
     centre[2], height = _within(body, centre, height, distance - behind, lateral=lateral)
+    # Formats of cassettes and of collimated digital films: from upright to a little wide.
+    width = min(width, height * float(rng.uniform(0.85, 1.2)))
     scale = size / max(height, width)
     view = View(
         azimuth=usual.azimuth + turn,
