@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import json
 import multiprocessing
 import os
+import shutil
+import time
 from collections.abc import Iterator
 from concurrent.futures import FIRST_COMPLETED, ProcessPoolExecutor, wait
+from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from SpineSegLib.errors import problem
-from SpineSegLib.phantom.cases import Order, case_name, make_case
+from SpineSegLib.phantom.cases import Order, case_name, make_case, order_record
 from SpineSegLib.phantom.write import SaveSegmentation, finished, parameter_file, write_case
 from SpineSegLib.progress import Progress, silent
 
@@ -55,6 +59,7 @@ def generate(
     except OSError as error:
         raise problem(out, f"cannot be made: {error.strerror}", "a folder to write to", "Choose another") from error
     _same_order(order, out)
+    _tidy(out)
     wanted = [number for number in range(count) if not finished(out, case_name(number))]
     done = count - len(wanted)
     report(done, count, "digital spines")
@@ -73,6 +78,9 @@ def generate(
                 names = [future.result() for future in ready]
                 made += len(names)
                 report(done + made, count, names[-1] if names else "digital spines")
+        except BrokenProcessPool:
+            what = "a process was ended from outside, perhaps for want of memory"
+            raise problem("--jobs", what, "room for all of them", "Use fewer --jobs; finished cases are kept") from None
         except BaseException:
             for future in waiting:
                 future.cancel()
@@ -101,12 +109,16 @@ def _pool(jobs: int) -> Iterator[ProcessPoolExecutor]:
                 os.environ[name] = value
 
 
+def _tidy(out: Path) -> None:
+    """Remove what a run that was killed an hour ago or longer has left half made."""
+    for leftover in out.glob(".making-*"):
+        with suppress(OSError):
+            if time.time() - leftover.stat().st_mtime > 3600:
+                shutil.rmtree(leftover)
+
+
 def _same_order(order: Order, out: Path) -> None:
     """Refuse a folder with cases of another order: nobody could tell the two apart."""
-    import json
-
-    from SpineSegLib.phantom.cases import order_record
-
     first = next(iter(sorted(parameter_file(out, "x").parent.glob("*.json"))), None)
     if first is None:
         return

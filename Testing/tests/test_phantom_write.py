@@ -202,6 +202,18 @@ def test_finished_cases_are_kept_and_missing_ones_made(tmp_path, monkeypatch):
     assert [step[:2] for step in reports] == [(1, 3), (2, 3), (3, 3)]
 
 
+def test_what_a_killed_run_left_is_removed_once_it_is_old(tmp_path, monkeypatch):
+    import os
+
+    monkeypatch.setattr(batch, "make_case", lambda order, number: case_of(order.kind, number))
+    old, new = tmp_path / ".making-phantom0001-7", tmp_path / ".making-phantom0002-8"
+    for folder in (old, new):
+        folder.mkdir()
+    os.utime(old, (0, 0))
+    batch.generate(Order("lateral-cervical", size=96), tmp_path)
+    assert not old.exists() and new.exists()
+
+
 def test_a_folder_of_another_order_is_refused(tmp_path, monkeypatch):
     monkeypatch.setattr(batch, "make_case", lambda order, number: case_of(order.kind, number))
     batch.generate(Order("lateral-cervical", size=96), tmp_path)
