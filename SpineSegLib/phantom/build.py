@@ -89,7 +89,7 @@ def _bone(sources: Sources, p: Parameters, build: Build, seed: int, level: str) 
     bone = personal(sources.vertebra(level), build, level_rng(seed, level, 0))
     rng = level_rng(seed, level, 3)
     if level != "C1":
-        bone = rough_endplates(bone, 0.2 + 0.35 * p.osteophytes, rng)
+        bone = rough_endplates(bone, (0.12 if level[0] == "C" else 0.2) + 0.35 * p.osteophytes, rng)
         bone = osteophytes(bone, p.osteophytes, rng)
     for fracture in p.fractures:
         if fracture.level == level:

@@ -90,7 +90,7 @@ def measurements(column: Column, centroids: dict[str, np.ndarray], shown: list[s
         depth = np.linalg.norm(column.point(level, "SA") - column.point(level, "SP"))
         out["heights"][level] |= {"depth": _plain(depth), "wedge": _plain(_wedge(column, level))}
     out["discs"], out["slips"] = {}, {}
-    for upper, lower in pairwise(bodies):
+    for upper, lower in _neighbours(column, bodies):
         name = f"{upper}/{lower}"
         ant, mid, post = disc_heights(column, upper, lower)
         amount, share = slip(column, upper, lower)
@@ -108,6 +108,11 @@ def measurements(column: Column, centroids: dict[str, np.ndarray], shown: list[s
     }
     out["distances"] = _distances(column, column_levels, centroids)
     return out
+
+
+def _neighbours(column: Column, levels: list[str]) -> list[tuple[str, str]]:
+    """Return those pairs of `levels` that are neighbours in the column."""
+    return [pair for pair in pairwise(levels) if column.index(pair[1]) == column.index(pair[0]) + 1]
 
 
 def _points(column: Column, level: str, centroids: dict[str, np.ndarray]) -> dict:
@@ -163,7 +168,7 @@ def _angles(column: Column, bodies: list[str]) -> dict:
     if "C2" in bodies and "C7" in bodies:
         lean = [np.degrees(np.arctan2(*(column.point(v, "SP") - column.point(v, "IP"))[1:])) for v in ("C7", "C2")]
         out["cervical lordosis, posterior tangents"] = _plain(lean[0] - lean[1])
-    for upper, lower in pairwise(bodies):
+    for upper, lower in _neighbours(column, bodies):
         out[f"{upper}/{lower}"] = _plain(column.sagittal_tilt(upper, "inf") - column.sagittal_tilt(lower, "sup"))
     return out
 
@@ -178,7 +183,7 @@ def _distances(column: Column, levels: list[str], centroids: dict[str, np.ndarra
             gap = marks["arch_front"] - (marks["SP"] + marks["IP"]) / 2
             out["canal depth"][level] = _plain(np.linalg.norm(gap - (gap @ wall) * wall))
     tips = [level for level in levels if "tip" in column.marks[level] and level != "S1"]
-    for upper, lower in pairwise(tips):
+    for upper, lower in _neighbours(column, tips):
         gap = np.linalg.norm(column.point(upper, "tip") - column.point(lower, "tip"))
         out["interspinous"][f"{upper}/{lower}"] = _plain(gap)
     if "C1" in levels and "C2" in levels:

@@ -123,10 +123,10 @@ class MeshBones:
         """
         if level not in self._shapes:
             field = self.field(level)
-            guess = _sacrum_guess(self.meshes[level]) if level == "S1" else _guess(field, level)
-            shape = Shape(level, field, guess, source=f"{self.folder.name}/{self.files[level].name}")
             try:
-                self._shapes[level] = settle(shape)
+                guess = _sacrum_guess(self.meshes[level]) if level == "S1" else _guess(field, level)
+                source = f"{self.folder.name}/{self.files[level].name}"
+                self._shapes[level] = settle(Shape(level, field, guess, source=source))
             except (LandmarkError, ValueError, IndexError, KeyError) as error:
                 raise problem(
                     self.files[level], f"no {level} recognised in it ({error})", f"the whole {level}", "Check the file"
@@ -173,7 +173,7 @@ def _guess(field: Field, level: str) -> np.ndarray:
     if level == "C1":
         return frame_of((x, canal, middle), best[1])
     # The body's middle: ahead of the canal by about half the body's depth, found as the middle of the bone there.
-    column = int(round((x - field.origin[0]) / field.step))
+    column = round(float((x - field.origin[0]) / field.step))
     sagittal = field.values[:, :, column] < 0
     y = field.origin[1] + field.step * np.arange(sagittal.shape[1])
     z = field.origin[2] + field.step * np.arange(sagittal.shape[0])

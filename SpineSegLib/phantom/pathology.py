@@ -60,7 +60,7 @@ def _compression(marks: Marks, kind: str, loss: float) -> Warp:
             # Behind the body the squeeze fades out over the pedicles.
             return np.clip(1 + (y - back) / 9.0, 0, 1)
         u, v = x / half, (y - middle) / (deep / 2)
-        return np.clip(1 - u**2, 0, 1) ** 0.7 * np.clip(1 - v**2, 0, 1) ** 0.7
+        return np.clip(1 - u**2, 0, 1) * np.clip(1 - v**2, 0, 1) ** 1.3
 
     def warp(points: np.ndarray) -> np.ndarray:
         left = 1 - loss * share(points)
