@@ -132,15 +132,18 @@ def slabs(canvas: Canvas, p: Parameters, column: Column, girth: Girth, rng: np.r
     """Return everything soft, from the skin inwards; later ones replace earlier ones."""
     x, _, z = canvas.axes()
     heights, rows = _rows(column, OUTLINE, girth)
-    if "T3" in column.levels and p.kind in ("lateral-cervical", "ct", "mr", "ap"):
-        # Shoulders may stand higher or lower than the vertebrae behind them.
-        shift = girth.shrug
-    else:
-        shift = 0.0
+    # Shoulders may stand higher or lower than the vertebrae behind them.
+    shift = girth.shrug if "T3" in column.levels and p.kind != "lateral-lumbar" else 0.0
     outline = _at(z, heights, rows)
     outline[:, 2] = _at(z - shift, heights, rows[:, 2:3])[:, 0]
     outline[:, 2] *= girth.wide
     outline[:, 3:] *= girth.deep
+    tips = [column.point(level, "tip") for level in column.levels if "tip" in column.marks[level]]
+    if tips:
+        # The back covers the spinous processes and the angles of the ribs beside them.
+        tips = np.array(sorted(tips, key=lambda tip: tip[2]))
+        behind = np.interp(z, tips[:, 2], tips[:, 1]) - outline[:, 1]
+        outline[:, 4] = np.minimum(outline[:, 4], behind - 8.0 - girth.fat)
     found = []
     for depth, tissue in ((0.0, Tissue.SKIN), (1.8, Tissue.FAT), (1.8 + girth.fat, Tissue.MUSCLE)):
         inner = outline.copy()
