@@ -28,7 +28,7 @@ from SpineSegLib.phantom.imaging.spectrum import mass_attenuation, spectrum
 from SpineSegLib.phantom.imaging.tomography import Scanner
 from SpineSegLib.phantom.imaging.view import View
 
-QUIET = Protocol(noise=0, blur=0, streaks=False)
+QUIET = Protocol(noise=0, blur=0, streaks=False, bed=False)
 LATERAL = View(azimuth=90, source_detector=1500, source_centre=1250, size=(300, 280), pixel=0.4)
 
 
@@ -307,6 +307,18 @@ def test_noise_of_the_ct_is_as_strong_as_asked_and_correlated():
     # Filtered back-projection leaves no slow noise: neighbours at the texture's period are anticorrelated.
     assert (flat[:, :, 1:] * flat[:, :, :-1]).mean() > 0.2
     assert min((flat[:, :, n:] * flat[:, :, :-n]).mean() for n in (3, 4, 5)) < -0.02
+
+
+def test_the_patient_lies_on_a_bed(body):
+    geometry = Geometry((5, 100, 60), np.array([[1.0, 0, 0, -30], [0, -1, 0, 70], [0, 0, 1, 1400], [0, 0, 0, 1]]))
+    with_bed, _ = computed_tomography(body, geometry, replace(QUIET, bed=True), None)
+    without, _ = computed_tomography(body, geometry, QUIET, None)
+    patient = without.array > 0
+    assert (with_bed.array[patient] == without.array[patient]).all()
+    # Right behind the skin, and nowhere else, there is the shell.
+    line = with_bed.array[2, :, 30]
+    skin = np.flatnonzero(patient[2, :, 30])[-1]
+    assert line[skin + 1 : skin + 5].max() > -400 and (without.array[2, skin + 2 :, 30] < -900).all()
 
 
 def test_noise_is_stronger_behind_more_matter():

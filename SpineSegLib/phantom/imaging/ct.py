@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from SpineSegLib.image import Geometry, Image, Segmentation
-from SpineSegLib.phantom.body import Body
+from SpineSegLib.phantom.body import Body, Tissue
 from SpineSegLib.phantom.imaging.blur import grown, shrunk
 from SpineSegLib.phantom.imaging.materials import CT_ENERGY, bases_of_hounsfield, tissue_hounsfield
 from SpineSegLib.phantom.imaging.noise import grain
@@ -28,6 +28,7 @@ class Protocol:
     sharpness : reconstruction kernel, in parts of the Nyquist frequency (0.4 soft, 0.8 bone)
     blur : in-plane resolution, standard deviation in mm
     streaks : model beam hardening by bone and metal, and photon starvation
+    bed : lay the patient on a bed; it is seen where the grid reaches behind the skin
     kvp : tube voltage
     """
 
@@ -35,6 +36,7 @@ class Protocol:
     sharpness: float = 0.55
     blur: float = 0.35
     streaks: bool = True
+    bed: bool = True
     kvp: float = 120.0
 
 
@@ -59,6 +61,8 @@ def computed_tomography(
 
     body = near(body, geometry)
     array = averaged(body_hounsfield(body), body.geometry, geometry, fill=-1000.0)
+    if protocol.bed:
+        np.maximum(array, bed(body, geometry), out=array)
     if protocol.blur:
         sigma = protocol.blur / geometry.step
         array = gaussian_filter(array, (0, sigma[1], sigma[2]), mode="nearest")
@@ -98,6 +102,26 @@ def body_hounsfield(body: Body) -> np.ndarray:
         values += fixed.take(tissue)
         out[k] = np.clip(np.rint(values), -1024, 30000)
     return out
+
+
+def bed(body: Body, geometry: Geometry) -> np.ndarray:
+    """Return the Hounsfield units of a hollow bed that touches the patient's back, float32 k, j, i; air elsewhere.
+
+    A shell of carbon fibre, 3 mm thick and curved with a radius of 350 mm, over a core of foam.
+    """
+    skin = np.flatnonzero((body.tissue != Tissue.AIR).any(axis=(0, 2)))
+    rear = body.geometry.to_world(np.array([0, skin[0] if len(skin) else 0, 0]))[1]
+    k, j, i = np.meshgrid(*(np.arange(n, dtype=np.float32) for n in geometry.shape), indexing="ij", sparse=True)
+    m = geometry.ijk_to_ras.astype(np.float32)
+    x, y = (m[row, 0] * i + m[row, 1] * j + m[row, 2] * k + m[row, 3] for row in (0, 1))
+    x = x - np.float32(body.geometry.to_world((np.array(body.geometry.shape) - 1) / 2)[0])
+    # Depth below the upper face, whose edges rise towards the patient's sides.
+    depth = np.float32(rear - 0.5) + x**2 / np.float32(700) - y
+    step = np.float32(geometry.step[1])
+    inside = np.clip(depth / step + 0.5, 0, 1)
+    core = np.clip((depth - 3) / step + 0.5, 0, 1) * np.clip((40 - depth) / step + 0.5, 0, 1)
+    shell = inside * np.clip((43 - depth) / step + 0.5, 0, 1) - core
+    return -1000 + shell * 750 + core * 60
 
 
 def averaged(array: np.ndarray, source: Geometry, target: Geometry, *, fill: float) -> np.ndarray:
