@@ -345,3 +345,6 @@ def test_notice_and_the_models_paper_are_shown(panel, volume):
     panel.ui.modelComboBox.currentIndex = [choice.name for choice in panel._choices].index(MODEL)
     assert "10.1038/s41598-025-95243-z" in panel.ui.modelLabel.text
     assert "Segments: spine" in panel.ui.modelLabel.text
+    card = json.loads((ROOT / "Resources" / "Models" / f"{MODEL}.json").read_text(encoding="utf-8"))
+    for score in card["weights"].get("scores", ()):
+        assert f"{score['value']:.3g}" in panel.ui.modelLabel.text
