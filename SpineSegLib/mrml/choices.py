@@ -90,10 +90,14 @@ def _details(card, state: str) -> str:
 
 
 def _score_lines(card) -> list[str]:
-    """Return the card's own measured scores, one line a case."""
-    lines = []
+    """Return the card's own measured scores, one line a case and structure."""
+    from SpineSegLib.evaluation.metrics import METRICS
+
+    titles = {metric.key: metric.title for metric in METRICS}
+    lines: dict[str, list[str]] = {}
     for score in card.weights.scores:
-        numbers = [f"{key} {value:.2f}" for key, value in score.items() if isinstance(value, float)]
-        words = [value for key, value in score.items() if isinstance(value, str) and key != "command"]
-        lines.append(f"Measured: {', '.join(numbers)}" + (f" ({', '.join(words)})" if words else ""))
-    return lines
+        about = ", ".join(filter(None, (score.get("structure"), score["case"])))
+        unit = f" {score['unit']}" if score.get("unit") else ""
+        name = titles.get(score["metric"], score["metric"])
+        lines.setdefault(about, []).append(f"{name} {score['value']:.3g}{unit}")
+    return [f"Measured: {', '.join(numbers)} ({about})" for about, numbers in lines.items()]

@@ -302,14 +302,31 @@ def test_packages_are_offered_at_apply_and_not_before(panel, volume, weights, sl
     slicer_host.wait_until(lambda: not panel.logic.busy, timeout=120)
 
 
-def test_missing_torch_is_told_with_what_to_do(panel, volume, weights, slicer_host, monkeypatch):
+@pytest.mark.parametrize(
+    ("extension", "expected"),
+    [(False, "install the extension 'PyTorch'"), (True, "PyTorch was not installed")],
+)
+def test_missing_torch_is_offered_through_its_extension(
+    panel, volume, weights, slicer_host, monkeypatch, extension, expected
+):
     import importlib.util
+    import types
+
+    asked = []
+
+    class PyTorchUtilsLogic:
+        def installTorch(self, askConfirmation=False, torchVersionRequirement=None):
+            asked.append(askConfirmation)  # the user says no
 
     find_spec = importlib.util.find_spec
     monkeypatch.setattr(importlib.util, "find_spec", lambda name, *rest: None if name == "torch" else find_spec(name))
+    if extension:
+        utilities = types.SimpleNamespace(PyTorchUtilsLogic=PyTorchUtilsLogic)
+        monkeypatch.setitem(sys.modules, "PyTorchUtils", utilities)
     choose(panel, volume, weights)
     panel.ui.applyButton.click()
-    assert "install the extension 'PyTorch'" in panel.ui.statusLabel.text.replace("&#x27;", "'")
+    assert expected in panel.ui.statusLabel.text.replace("&#x27;", "'")
+    assert asked == [True] * extension
     assert not panel.logic.busy
 
 
@@ -328,3 +345,6 @@ def test_notice_and_the_models_paper_are_shown(panel, volume):
     panel.ui.modelComboBox.currentIndex = [choice.name for choice in panel._choices].index(MODEL)
     assert "10.1038/s41598-025-95243-z" in panel.ui.modelLabel.text
     assert "Segments: spine" in panel.ui.modelLabel.text
+    card = json.loads((ROOT / "Resources" / "Models" / f"{MODEL}.json").read_text(encoding="utf-8"))
+    for score in card["weights"].get("scores", ()):
+        assert f"{score['value']:.3g}" in panel.ui.modelLabel.text

@@ -21,6 +21,8 @@ def main(mode: str, cancel_file: str = "") -> int:
         return 0
     if mode == "garbage":
         sys.stdout.flush()
+        # Slicer drops what it reads in one go (8 KiB at most) with bytes that are no text: keep them from other lines.
+        sys.stdout.buffer.write(b"." * 9000 + b"\n")
         sys.stdout.buffer.write(b"\xff\xfe\x00 no text\n{\n{]}\n" + b"{" + b"a" * 100_000 + b'\n[1, 2\n{"step": "x"}\n')
         sys.stdout.buffer.write(b'{"step": 2, "of": 3}\n\n{"fine": true} and more\n')
         sys.stdout.buffer.flush()
