@@ -60,6 +60,7 @@ def build_body(kind: str, seed: int, *, shapes: Folders = None, **options) -> Bo
     build = drawn_build(p, rng["person"])
     sources = Sources(shapes, p.mend_holes, rng["source"])
     levels = levels_of(p)
+    _shown(p, levels)
     bones = {level: _bone(sources, p, build, int(seed), level) for level in levels}
     column = posed(p, build, bones, int(seed))
     geometry = grid(p, column)
@@ -76,6 +77,24 @@ def build_body(kind: str, seed: int, *, shapes: Folders = None, **options) -> Bo
     record["sources"] = {level: bones[level].source for level in levels}
     record["mended"] = sources.mended()
     return Body(canvas.tissue, canvas.density, truth, geometry, measurements(column, centroids, shown), record)
+
+
+def _shown(p: Parameters, levels: list[str]) -> None:
+    """Refuse a choice for a vertebra that this body does not have."""
+    wanted = {
+        "slips": [slip.level for slip in p.slips],
+        "fractures": [fracture.level for fracture in p.fractures],
+        "pars_defects": p.pars_defects,
+        "process_fractures": p.process_fractures,
+        "fused": [level for disc in p.fused for level in disc.split("/")],
+        "plate": p.plate or (),
+        "curves": [level for curve in p.curves for level in (curve.upper, curve.lower)],
+    }
+    for name, chosen in wanted.items():
+        for level in chosen:
+            if level not in levels:
+                found = f"{level} is not part of this {p.kind} body"
+                raise problem(name, found, f"levels from {levels[0]} to {levels[-1]}", "Choose another level or kind")
 
 
 def level_rng(seed: int, level: str, purpose: int) -> np.random.Generator:

@@ -177,8 +177,8 @@ def vertebra_landmarks(shape: Shape) -> dict[str, np.ndarray]:
     Returns
     -------
     name -> (3,) point: the corners, the ends of the endplate lines (``sup_post``, ``sup_ant``, ``inf_post``,
-    ``inf_ant``; in the coronal plane ``sup_right`` …), the endplates' middles (``sup_mid``, ``inf_mid``: of the profile),
-    the foremost point of the arch ``arch_front`` and the ``tip`` of the spinous process, its rearmost point.
+    ``inf_ant``; in the coronal plane ``sup_right`` …), the endplates' middles (``sup_mid``, ``inf_mid``) and the
+    foremost point of the arch ``arch_front`` and the ``tip`` of the spinous process, its rearmost point.
     """
     # The whole bone coarsely, to tell body from arch; then the body finely.
     coarse = Section(shape, step=0.5)

@@ -7,8 +7,8 @@ All points are RAS in mm, all angles degrees. Definitions: `levels` (corners, en
   thoracic kyphosis: tilt(T12 inferior) - tilt(T4 superior), positive; positive lordosis bends back
 - T1 slope and sacral slope: minus the tilt of the superior endplate
 - Cobb angles: for every pair i above j, coronal tilt(i superior) - coronal tilt(j inferior), + = convex to the right
-- slip: ((IP of the upper - SP of the lower) · ê) with ê along the lower's superior endplate line to the front, in mm and
-  as a share of |SA - SP| of the lower (Meyerding); + = to the front
+- slip: ((IP of the upper - SP of the lower) · ê) with ê along the lower's superior endplate line to the front, in mm
+  and as a share of |SA - SP| of the lower (Meyerding); + = to the front
 - heights Ha, Hm, Hp along the normal of the bisector of both endplate lines; Ha and Hp between corners, Hm between the
   endplates at mid depth
 - disc heights: between the facing corners (anterior, posterior) and the endplates' middles, along the bisector's normal

@@ -14,15 +14,19 @@ from SpineSegLib.phantom.levels import LandmarkError, settle
 from SpineSegLib.phantom.meshes import SUFFIXES, Mesh, distance_field, mended, read_mesh
 from SpineSegLib.phantom.shapes import Field, Shape, frame_of
 
-_ORDINALS = ("first second third fourth fifth sixth seventh eighth ninth tenth eleventh twelfth").split()
+_ORDINALS = (
+    *("first", "second", "third", "fourth", "fifth", "sixth"),
+    *("seventh", "eighth", "ninth", "tenth", "eleventh", "twelfth"),
+)
+_PAIRED = ("temporal", "maxilla", "zygomatic", "palatine", "parietal")
 SKULL = (
-    "occipital occipital_bone sphenoid temporal_left temporal_right maxilla_left maxilla_right zygomatic_left "
-    "zygomatic_right palatine_left palatine_right parietal_left parietal_right frontal mandible hyoid hyoid_bone vomer"
-).split()
+    *("occipital", "occipital_bone", "sphenoid", "frontal", "vomer", "mandible", "hyoid", "hyoid_bone"),
+    *(f"{bone}_{side}" for bone in _PAIRED for side in ("left", "right")),
+)
 TRUNK = (
-    "left_clavicle right_clavicle left_scapula right_scapula manubrium body_of_sternum left_hip_bone right_hip_bone "
-    "pelvis"
-).split()
+    *(f"{side}_{bone}" for bone in ("clavicle", "scapula", "hip_bone") for side in ("left", "right")),
+    *("manubrium", "body_of_sternum", "pelvis"),
+)
 SURROUNDINGS = frozenset(SKULL + TRUNK)
 _PART = re.compile(r"(_body|_pd[lr]_[ab]|^disc_|_disc)", re.IGNORECASE)
 _LEVEL_NAME = re.compile(r"^(?:vertebrae_|vertebra_)?([CTL]\d{1,2}|S1)(?:_whole|_vertebra)?$", re.IGNORECASE)

@@ -215,7 +215,8 @@ def distance_field(mesh: Mesh, step: float, margin: float = 4.0) -> Field:
 
     The surface is scanned along z: where each column of a grid (twice as fine across) crosses a triangle, the winding
     number changes; so overlapping shells and inside-out surfaces are filled too. The covered share of each voxel gives
-    the distance next to the surface, good to about a tenth of a step; the Euclidean distance transform gives the rest, good to half a step.
+    the distance next to the surface, good to about a tenth of a step; the Euclidean distance transform gives the rest,
+    good to half a step.
     """
     from scipy.ndimage import distance_transform_edt, gaussian_filter
 

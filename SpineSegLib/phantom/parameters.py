@@ -33,8 +33,8 @@ class Slip:
 
 @dataclass(frozen=True)
 class Fracture:
-    """A compression fracture: the height that is lost, percent, in front (wedge), in the middle (biconcave), or all over
-    (crush)."""
+    """A compression fracture: the share of height lost, percent, in front (wedge), in the middle (biconcave) or all
+    over (crush)."""
 
     level: str
     kind: str

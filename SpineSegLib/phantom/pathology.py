@@ -111,8 +111,8 @@ def lysis(shape: Shape, gap: float = 2.4) -> Shape:
     canal = wall - marks["arch_front"][1]
     height = marks["SP"][2] - marks["IP"][2]
     # The pars runs down and back from the pedicle's lower edge; the gap crosses it below the pedicle.
-    centre = (14.0, wall - 0.78 * canal, -0.16 * height)
-    half = (11.0, 0.75 * canal, gap / 2)
+    centre = (13.0, wall - 0.78 * canal, -0.16 * height)
+    half = (14.0, 0.75 * canal, gap / 2)
     angle = np.radians(28.0)
     axes = np.array([[1, 0, 0], [0, np.cos(angle), -np.sin(angle)], [0, np.sin(angle), np.cos(angle)]])
 

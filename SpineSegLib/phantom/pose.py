@@ -26,7 +26,7 @@ BEND = {
     **{"L1": 1.0, "L2": 5.0, "L3": 10.0, "L4": 14.0, "L5": 16.0, "L6": 14.0},
 }
 BEND_SD = {"C": 2.2, "T": 1.3, "L": 1.8}
-"""Spread of one joint, less than in [VID] (3 to 7, with errors of the points) since neighbouring bones must not meet."""
+"""Spread of one joint, less than in [VID] (3 to 7, with errors of the points): neighbouring bones must not meet."""
 
 SHARE = {
     # how much of a wanted change of a curve each joint takes: flexion-extension ranges, White and Panjabi 1990
@@ -55,7 +55,7 @@ class Region:
 
 @dataclass(frozen=True)
 class Bow:
-    """A chosen coronal curve: superior line of `upper` to inferior of `lower`; `angle` is signed, + = convex to the right."""
+    """A chosen coronal curve: superior line of `upper` to inferior of `lower`; `angle` + = convex to the right."""
 
     upper: str
     lower: str
@@ -211,7 +211,7 @@ def stack(
 
 
 def _gap(column: Column, n: int, discs, slips, side) -> np.ndarray:
-    """Return how far the lower vertebra's origin is off where it should be under the upper one (minus for the upper)."""
+    """Return how far the lower vertebra is off its place under the upper one (minus that for the upper)."""
     upper, lower = column.levels[n], column.levels[n + 1]
     along = column.point(lower, "sup_ant") - column.point(lower, "sup_post")
     along /= np.linalg.norm(along)

@@ -19,8 +19,8 @@ class Sources:
 
     Parameters
     ----------
-    shapes : None for the built-in solids, a folder of meshes, or several: then each vertebra comes from the first folder
-        that has it, in an order drawn for this body
+    shapes : None for the built-in solids, a folder of meshes, or several: then each vertebra comes from the first
+        folder that has it, in an order drawn for this body
     mend_holes : see `MeshBones`
     rng : draws the order
     """

@@ -34,7 +34,9 @@ def levels_of(p: Parameters) -> list[str]:
     a, b = every.index(first), every.index(last)
     if p.kind in ("ct", "mr"):
         a, b = max(a - 2, 0), min(b + 2, len(every) - 1)
-    return every[a : b + 1]
+    # A curve bends the column as a whole, whether or not the image shows its ends.
+    ends = [every.index(level) for curve in p.curves for level in (curve.upper, curve.lower) if level in every]
+    return every[min([a, *ends]) : max([b, *ends]) + 1]
 
 
 def grid(p: Parameters, column: Column) -> Geometry:

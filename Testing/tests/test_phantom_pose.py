@@ -159,6 +159,8 @@ def test_extra_levels_take_their_place():
         ({"cells": (0.0, 1.0, 1.0)}, "cells"),
         ({"region": ("L3", "T1")}, "L3"),
         ({"colour": "red"}, "colour"),
+        ({"slips": ({"level": "L4", "percent": 10.0},)}, "L4"),
+        ({"plate": ("C5", "C7"), "fused": ("L4/L5",)}, "L4"),
     ],
 )
 def test_impossible_choice_is_one_clear_line(options, word):

@@ -29,7 +29,10 @@ def loins():
 @pytest.fixture(scope="module")
 def neck():
     """A cervical CT at 0.25 mm."""
-    return build_body("ct", 22, region=("C4", "C5"), cells=(0.25, 0.25, 0.25), width=(62.0, 84.0), osteophytes=0)
+    # The neck leans a little: an endplate along the grid's planes would show on its mask as two or three broad stairs.
+    curve = {"upper": "C3", "lower": "T2", "cobb": 16.0, "side": "right"}
+    options = {"region": ("C4", "C5"), "cells": (0.25, 0.25, 0.25), "width": (66.0, 84.0)}
+    return build_body("ct", 22, curves=(curve,), osteophytes=0, **options)
 
 
 def whole_bodies(body) -> list[str]:
