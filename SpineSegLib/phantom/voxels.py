@@ -167,14 +167,16 @@ class Texture:
     length : mm over which it changes
     """
 
-    SIDE = 48
+    SIDE = 72
+    SMOOTH = 2.5
 
     def __init__(self, rng: np.random.Generator, length: float):
         from scipy.ndimage import gaussian_filter
 
-        noise = gaussian_filter(rng.standard_normal((self.SIDE,) * 3).astype(np.float32), 1.2, mode="wrap")
+        noise = gaussian_filter(rng.standard_normal((self.SIDE,) * 3, dtype=np.float32), self.SMOOTH, mode="wrap")
         self.values = noise / noise.std()
-        self.scale = np.float32(1.2 / length * 1.6)
+        # Cells well below `length`, so that taking the nearest one leaves no blocks.
+        self.scale = np.float32(self.SMOOTH * 1.6 / length)
 
     def at(self, points: np.ndarray) -> np.ndarray:
         """Return values with mean 0 and spread 1 at points (N, 3) in mm."""
