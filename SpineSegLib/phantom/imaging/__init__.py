@@ -1,0 +1,1 @@
+"""Images of a digital patient: radiographs, CT and MR, each with its truth."""
