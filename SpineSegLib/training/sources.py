@@ -228,15 +228,15 @@ class FilmSource(_RandomisedCt):
         integrals, mask, pixel = self.films[random.integers(len(self.films))]
         picture = film(
             integrals * random.uniform(0.7, 1.3),
-            photons=10 ** random.uniform(2.8, 5),
-            scatter=random.uniform(0, 0.6),
+            photons=10 ** random.uniform(3.5, 5.5),
+            scatter=random.uniform(0, 0.5),
             seed=int(random.integers(2**31)),
         )
-        picture = picture + random.uniform(0, 0.25) * smooth_field(picture.shape, 60, random)
+        picture = picture + random.uniform(0, 0.15) * smooth_field(picture.shape, 60, random)
         if random.random() < 0.5:
             picture, mask = picture[:, ::-1], mask[:, ::-1]
-        top, left = (random.random(2) ** 2 * 0.35 * self.size).astype(int)
-        bottom, right = self.size - (random.random(2) ** 2 * 0.35 * self.size).astype(int)
+        top, left = (random.random(2) ** 2 * 0.25 * self.size).astype(int)
+        bottom, right = self.size - (random.random(2) ** 2 * 0.25 * self.size).astype(int)
         picture, mask = picture[top:bottom, left:right], mask[top:bottom, left:right]
         if random.random() < 0.75:
             look = Processing(
