@@ -14,6 +14,10 @@ from torch.nn import functional
 
 from SpineSegLib.image import Image, Reorientation, Segmentation, resample
 from SpineSegLib.models.preprocess import PLANES, Letterbox, scale_intensity
+from SpineSegLib.phantom.build import build_body
+from SpineSegLib.phantom.imaging.ct import body_hounsfield
+from SpineSegLib.phantom.imaging.film import Processing, developed
+from SpineSegLib.phantom.parameters import Curve
 from SpineSegLib.phantom.projector import View, attenuation, film, line_integrals
 from SpineSegLib.training.randomise import randomise_ct, smooth_field
 
@@ -32,7 +36,7 @@ class CtCase:
         turn = Reorientation.of(image.geometry)
         turned = turn.geometry(image.geometry)
         self.geometry = turned.with_step(step)
-        self.step = step
+        self.kinds, self.step = tuple(kinds), step
         self.hu = resample(turn.apply(image.array).astype(np.float32), turned, self.geometry, fill=-1000)
         self.masks = {}
         for kind in {segment.structure.kind for segment in segmentation.segments}:
@@ -47,14 +51,36 @@ class CtCase:
         self.target = np.logical_or.reduce([self.masks[kind] for kind in kinds if kind in self.masks])
 
 
+def phantom_case(kinds: Sequence[str], step: float, random: np.random.Generator) -> CtCase:
+    """Return a new digital patient, upper neck to hip, two in five with a scoliosis."""
+    curves = []
+    if random.random() < 0.4:
+        side = ("right", "left")[random.integers(2)]
+        curves.append(Curve("T5", "T12", float(random.uniform(8, 55)), side))
+    body = build_body("ap", int(random.integers(2**31)), cells=(step,) * 3, curves=tuple(curves))
+    image = Image(body_hounsfield(body), body.geometry, "CT")
+    return CtCase(image, body.truth, kinds, step)
+
+
 class _RandomisedCt(torch.utils.data.Dataset):
-    """Common to both sources: a fresh set of randomised volumes in each epoch."""
+    """Common to both sources: a fresh set of volumes in each epoch.
+
+    A share `phantoms` of them are digital patients, the others the scans; all but a share `plain` are randomised.
+    """
 
     def __init__(
-        self, cases: Sequence[CtCase], card_input: Mapping, *, seed: int, samples: int, volumes: int, plain: float
+        self,
+        cases: Sequence[CtCase],
+        card_input: Mapping,
+        *,
+        seed: int,
+        samples: int,
+        volumes: int,
+        plain: float,
+        phantoms: float = 0.0,
     ):
         self.cases, self.input = list(cases), card_input
-        self.seed, self.samples, self.count, self.plain = seed, samples, volumes, plain
+        self.seed, self.samples, self.count, self.plain, self.phantoms = seed, samples, volumes, plain, phantoms
         self.epoch = -1
         self.volumes: list[tuple[CtCase, np.ndarray]] = []
 
@@ -70,6 +96,8 @@ class _RandomisedCt(torch.utils.data.Dataset):
         for number in range(self.count):
             random = np.random.default_rng([self.seed, epoch, number])
             case = self.cases[random.integers(len(self.cases))]
+            if random.random() < self.phantoms:
+                case = phantom_case(case.kinds, case.step, random)
             plain = random.random() < self.plain
             volume = case.hu.copy() if plain else randomise_ct(case.hu, case.bone, case.step, random)
             self.volumes.append((case, volume))
@@ -153,7 +181,7 @@ class FilmSource(_RandomisedCt):
     def __init__(self, cases, card_input, *, views: int = 6, size: int = 256, keep: int = 6, **settings):
         super().__init__(cases, card_input, **settings)
         self.views, self.size, self.keep = views, size, keep
-        self.films: list[tuple[np.ndarray, np.ndarray]] = []
+        self.films: list[tuple[np.ndarray, np.ndarray, float]] = []
 
     def set_epoch(self, epoch: int) -> None:
         """Project new films; those of the last `keep` epochs stay."""
@@ -169,7 +197,10 @@ class FilmSource(_RandomisedCt):
         self.films = self.films[-self.keep * self.count * self.views :]
         self.volumes = []
 
-    def _project(self, case: CtCase, volume: np.ndarray, random: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
+    def _project(
+        self, case: CtCase, volume: np.ndarray, random: np.random.Generator
+    ) -> tuple[np.ndarray, np.ndarray, float]:
+        """Return line integrals, mask and the size of a pixel in mm."""
         around = random.choice([0, 90, -90, 180, 45], p=[0.36, 0.3, 0.22, 0.05, 0.07])
         distance = random.uniform(1000, 2000)
         extent = float(np.max(case.geometry.shape)) * case.step
@@ -190,25 +221,32 @@ class FilmSource(_RandomisedCt):
         )
         mu = attenuation(volume, bone_gain=random.uniform(1.1, 2.2))
         integrals, met = line_integrals(mu, case.geometry, view, (case.target.astype(np.uint8),))
-        return integrals, met[0] > 0
+        return integrals, met[0] > 0, view.pixel
 
     def __getitem__(self, index: int) -> tuple[torch.Tensor, torch.Tensor]:
         random = self._random(index)
-        integrals, mask = self.films[random.integers(len(self.films))]
+        integrals, mask, pixel = self.films[random.integers(len(self.films))]
         picture = film(
             integrals * random.uniform(0.7, 1.3),
-            photons=10 ** random.uniform(2.8, 5),
-            scatter=random.uniform(0, 0.6),
+            photons=10 ** random.uniform(3.5, 5.5),
+            scatter=random.uniform(0, 0.5),
             seed=int(random.integers(2**31)),
         )
-        picture = picture + random.uniform(0, 0.25) * smooth_field(picture.shape, 60, random)
+        picture = picture + random.uniform(0, 0.15) * smooth_field(picture.shape, 60, random)
         if random.random() < 0.5:
             picture, mask = picture[:, ::-1], mask[:, ::-1]
-        top, left = (random.random(2) ** 2 * 0.35 * self.size).astype(int)
-        bottom, right = self.size - (random.random(2) ** 2 * 0.35 * self.size).astype(int)
+        top, left = (random.random(2) ** 2 * 0.25 * self.size).astype(int)
+        bottom, right = self.size - (random.random(2) ** 2 * 0.25 * self.size).astype(int)
         picture, mask = picture[top:bottom, left:right], mask[top:bottom, left:right]
-        if random.random() < 0.2:
-            picture = np.exp(-picture) * -1  # a film whose response is not logarithmic
+        if random.random() < 0.75:
+            look = Processing(
+                gradient=random.uniform(2.5, 6),
+                latitude=random.uniform(0, 0.7),
+                structure=random.uniform(0, 0.8),
+                enhancement=random.uniform(0, 1),
+                density=random.uniform(-0.8, 0.8),
+            )
+            picture = developed(np.exp(-picture), pixel, look)
         box = Letterbox(picture.shape, self.size)
         picture = box.shrink(np.ascontiguousarray(picture))
         picture = scale_intensity(picture, self.input["intensity"]) ** random.uniform(0.7, 1.4)
