@@ -77,6 +77,7 @@ def make_cases(out: Path) -> Iterator[Case]:
     """Yield the CT, and radiographs projected from it as they are asked for, each after its truth was written."""
     from SpineSegLib.io import read_image, read_segmentation, write_image, write_segmentation
     from SpineSegLib.io.label_tables import TOTALSEGMENTATOR
+    from SpineSegLib.phantom.imaging.film import Processing
     from SpineSegLib.phantom.projector import View, project
 
     image_file, labels_file = chest_ct()
@@ -90,7 +91,7 @@ def make_cases(out: Path) -> Iterator[Case]:
     yield case
     for name, azimuth in VIEWS.items():
         start = time.perf_counter()
-        film, masks = project(image, truth, View(azimuth=azimuth))
+        film, masks = project(image, truth, View(azimuth=azimuth), processing=Processing())
         case = Case(name, FILM_MODEL, out / f"{name}.nrrd", out / f"{name}_truth.seg.nrrd")
         write_image(film, case.image)
         write_image(replace(film, array=grey_16_bit(film.array)), out / f"{name}_image.png")
