@@ -8,6 +8,7 @@ from pathlib import Path
 
 from SpineSegLib.cli.console import Console, common_options
 from SpineSegLib.errors import problem
+from SpineSegLib.progress import Progress, part
 
 KINDS = ("ct", "lateral-cervical", "lateral-lumbar", "ap", "mr")
 
@@ -23,7 +24,12 @@ def add_to(commands: argparse._SubParsersAction) -> None:
         "The same seed gives the same bytes. Finished cases in --out are kept, so a run can be taken up again.",
     )
     parser.add_argument("--out", metavar="DIR", help="folder for the cases")
-    parser.add_argument("--kind", default="lateral-cervical", choices=KINDS, help="kind of image (lateral-cervical)")
+    parser.add_argument(
+        "--kind",
+        default="lateral-cervical",
+        choices=(*KINDS, "all"),
+        help="kind of image (lateral-cervical); all: a folder of each",
+    )
     parser.add_argument("--count", type=int, default=1, metavar="N", help="number of cases (1)")
     parser.add_argument("--seed", type=int, default=0, metavar="S", help="what the cases are drawn from (0)")
     parser.add_argument("--jobs", type=int, default=1, metavar="J", help="number of processes (1)")
@@ -86,11 +92,25 @@ def run(options: argparse.Namespace, console: Console) -> None:
     if options.sheet:
         _sheet(options, console)
         return
+    chosen = options.kind
+    kinds = KINDS if chosen == "all" else (chosen,)
+    made = kept = 0
+    for number, kind in enumerate(kinds):
+        options.kind = kind
+        out = Path(options.out, kind) if len(kinds) > 1 else Path(options.out)
+        share = (number * options.count, len(kinds) * options.count)
+        new, old = _generate(options, out, part(console.report, *share))
+        made, kept = made + new, kept + old
+    content = {"output": options.out, "kind": chosen, "seed": options.seed, "made": made, "kept": kept}
+    console.result(content, f"{options.out}: {made} made, {kept} there already")
+
+
+def _generate(options: argparse.Namespace, out: Path, report: Progress) -> tuple[int, int]:
+    """Make the cases of one kind; return how many were made and how many were there."""
     from SpineSegLib.io import write_segmentation
     from SpineSegLib.phantom.batch import generate
     from SpineSegLib.phantom.cases import Order
 
-    out = Path(options.out)
     order = Order(
         kind=options.kind,
         seed=options.seed,
@@ -102,11 +122,9 @@ def run(options: argparse.Namespace, console: Console) -> None:
         noise=not options.no_noise,
         body=body_options(options),
     )
-    made, kept = generate(
-        order, out, count=options.count, jobs=options.jobs, save_segmentation=write_segmentation, report=console.report
+    return generate(
+        order, out, count=options.count, jobs=options.jobs, save_segmentation=write_segmentation, report=report
     )
-    content = {"output": str(out), "kind": options.kind, "seed": options.seed, "made": made, "kept": kept}
-    console.result(content, f"{out}: {made} made, {kept} there already")
 
 
 def _shapes(folders: list[str]) -> tuple[Path, ...]:

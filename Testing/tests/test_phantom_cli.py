@@ -33,6 +33,17 @@ def test_same_seed_makes_the_same_bytes_whatever_the_number_of_processes(tmp_pat
     }  # fmt: skip
 
 
+def test_one_command_makes_every_kind_of_image_with_its_truth(tmp_path, capsys):
+    arguments = ["--kind", "all", "--size", "64", "--seed", "3", "--progress", "json"]
+    assert main(["phantom", "--out", str(tmp_path), *arguments]) == 0
+    steps = [json.loads(line) for line in capsys.readouterr().out.splitlines() if line.startswith("{")]
+    assert [line["step"] for line in steps] == sorted(line["step"] for line in steps)
+    assert {line["of"] for line in steps} == {5}
+    for kind in ("ct", "lateral-cervical", "lateral-lumbar", "ap", "mr"):
+        truths = [path for path in (tmp_path / kind).rglob("*.json") if "truth" in path.as_posix()]
+        assert truths and any((tmp_path / kind).rglob("*.dcm")), kind
+
+
 def test_chosen_lordosis_is_in_the_truth_and_in_the_parameters(tmp_path):
     arguments = ["--lordosis", "-8", "--rotation", "0", "--monochrome", "1", "--no-noise", *SMALL]
     assert main(["phantom", "--out", str(tmp_path), *arguments]) == 0
