@@ -47,6 +47,7 @@ class SpineSeg(ScriptedLoadableModule):
         )
         parent.acknowledgementText = _("The networks follow published papers; each model names its own in the panel.")
         slicer.app.connect("startupCompleted()", mrml.register_terminology)
+        slicer.app.connect("startupCompleted()", lambda: mrml.register_samples(self.resourcePath("Icons")))
 
 
 class Modality(enum.Enum):

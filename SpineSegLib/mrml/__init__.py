@@ -8,6 +8,7 @@ from SpineSegLib.mrml.choices import Choice, describe_volume, models_for
 from SpineSegLib.mrml.dicom import modality_of
 from SpineSegLib.mrml.exchange import Exchange, receive, send
 from SpineSegLib.mrml.run import Result, Runner
+from SpineSegLib.mrml.samples import SAMPLES, Sample, load_sample, register_samples
 from SpineSegLib.mrml.scenes import write_scene
 from SpineSegLib.mrml.segmentations import segmentation_from_node, show_segmentation
 from SpineSegLib.mrml.tables import metrics_table
@@ -20,19 +21,23 @@ __all__ = [
     "CANCELLED",
     "DONE",
     "FAILED",
+    "SAMPLES",
     "Choice",
     "Exchange",
     "InputError",
     "Outcome",
     "Result",
     "Runner",
+    "Sample",
     "Worker",
     "describe_volume",
     "image_from_node",
+    "load_sample",
     "metrics_table",
     "modality_of",
     "models_for",
     "receive",
+    "register_samples",
     "register_terminology",
     "segmentation_from_node",
     "send",

@@ -40,7 +40,7 @@ def write_scene(image: Image, segmentation: Segmentation | None, path: str | Pat
     slicer = _slicer_core(path)
     with written_whole(path) as temporary, tempfile.TemporaryDirectory(prefix="SpineSeg-") as folder:
         scene = _empty_scene(slicer, folder)
-        volumeNode = _add_volume(scene, image, name or path.stem)
+        volumeNode = add_volume(scene, image, name or path.stem)
         if segmentation is not None:
             segmentationNode = scene.AddNewNodeByClass(
                 "vtkMRMLSegmentationNode", f"{volumeNode.GetName()} segmentation"
@@ -87,7 +87,8 @@ def _empty_scene(slicer, folder: str):
     return scene
 
 
-def _add_volume(scene, image: Image, name: str):
+def add_volume(scene, image: Image, name: str):
+    """Add an image to a scene as a vtkMRMLScalarVolumeNode that says what it is, in a window that shows bone."""
     import slicer
     import vtk
     from vtk.util.numpy_support import numpy_to_vtk

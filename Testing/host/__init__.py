@@ -55,12 +55,13 @@ def start() -> None:
 
     if not hasattr(slicer, "vtkMRMLScene"):
         raise RuntimeError(f"{slicer.__file__} is not slicer-core; PyPI's unrelated 'slicer' has overwritten it")
-    from host import application, qtmodules, scene, scripted
+    from host import application, qtmodules, sample_data, scene, scripted
 
     folder = tempfile.TemporaryDirectory(prefix="slicer-host-", ignore_cleanup_errors=True)  # removed at the end
     _started.append(folder)
     application.install(qtmodules.install(), *scene.bootstrap(folder.name), Path(folder.name))
     scripted.install()
+    sample_data.install()
     sys.excepthook = _excepthook
 
 

@@ -190,7 +190,7 @@ def test_scene_is_written_whole_or_not_at_all(scene, oblique, tmp_path, monkeypa
 
     old = tmp_path / "kept.mrb"
     old.write_bytes(b"old scene")
-    monkeypatch.setattr(scenes, "_add_volume", lambda *_: 1 / 0)
+    monkeypatch.setattr(scenes, "add_volume", lambda *_: 1 / 0)
     with pytest.raises(ZeroDivisionError):
         write_scene(scan(oblique), None, old)
     assert old.read_bytes() == b"old scene"
