@@ -18,6 +18,7 @@ def add_to(commands: argparse._SubParsersAction) -> None:
     parser.add_argument("recipe", metavar="RECIPE", help="YAML file, or the name of one in Resources/Recipes")
     parser.add_argument("--data", required=True, metavar="DIR", help="folder that the recipe's reader understands")
     parser.add_argument("--out", required=True, metavar="DIR", help="folder for the results")
+    parser.add_argument("--weights", metavar="FILE", help="safetensors file of the model to start from")
     parser.add_argument("--resume", action="store_true", help="go on with an unfinished run in --out")
     parser.set_defaults(run=run)
 
@@ -26,5 +27,12 @@ def run(options: argparse.Namespace, console: Console) -> None:
     """Train."""
     from SpineSegLib.training import train
 
-    out = train(options.recipe, options.data, options.out, resume=options.resume, report=console.report)
+    out = train(
+        options.recipe,
+        options.data,
+        options.out,
+        weights=options.weights,
+        resume=options.resume,
+        report=console.report,
+    )
     console.result(None, f"wrote {out}")

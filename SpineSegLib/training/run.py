@@ -12,7 +12,7 @@ import torch
 from SpineSegLib.datasets.ct_folder import READERS
 from SpineSegLib.errors import problem
 from SpineSegLib.models import card as find_card
-from SpineSegLib.models.weights import save_weights
+from SpineSegLib.models.weights import load_network, save_weights
 from SpineSegLib.networks import build
 from SpineSegLib.progress import Progress, silent
 from SpineSegLib.training.fit import fit, plot_log, read_log
@@ -23,7 +23,13 @@ SOURCES = {"slices": SliceSource, "films": FilmSource}
 
 
 def train(
-    recipe: str | Path, data: str | Path, out: str | Path, *, resume: bool = False, report: Progress = silent
+    recipe: str | Path,
+    data: str | Path,
+    out: str | Path,
+    *,
+    weights: str | Path | None = None,
+    resume: bool = False,
+    report: Progress = silent,
 ) -> Path:
     """Train a model.
 
@@ -33,6 +39,7 @@ def train(
     data : folder that the recipe's reader understands
     out : folder for ``weights.safetensors`` (float16), ``card.json`` (the card's ``weights`` entry), ``log.csv``,
         ``curves.png`` and ``last.ckpt``; a finished run is not overwritten
+    weights : safetensors file of the same model to start from, instead of random weights
     resume : go on from ``last.ckpt`` in `out`
 
     Returns
@@ -53,7 +60,8 @@ def train(
     report(0, recipe.epochs, f"reading {data}")
     torch.manual_seed(recipe.seed)
     training, validation = _sources(recipe, card.input, data)
-    network = build(card.network["name"], card.network["arguments"])
+    start = "" if weights is None else " --weights FILE"
+    network = load_network(card, weights) if start else build(card.network["name"], card.network["arguments"])
     fit(network, recipe, training, validation, out, resume=resume, report=report)
     facts = save_weights(network, out / "weights.safetensors")
     log = read_log(out / "log.csv")
@@ -64,7 +72,7 @@ def train(
         "training": {
             "data": [dict(item) for item in recipe.training_data],
             "seed": recipe.seed,
-            "command": f"python -m SpineSegLib train {name} --data FOLDER --out FOLDER",
+            "command": f"python -m SpineSegLib train {name} --data FOLDER --out FOLDER{start}",
             "epochs": len(log),
             "validation": "other random draws from the same scans; final Dice "
             + (log[-1]["validation_dice"] if log else "not measured"),

@@ -178,7 +178,7 @@ def _stretched(picture: np.ndarray, mask: np.ndarray, random: np.random.Generato
         density = np.interp(np.linspace(0, 4, count), np.arange(5), np.exp(random.normal(0, 0.35, 5)))
         old = np.cumsum(density) - density / 2
         position = np.interp(
-            np.linspace(0, old[-1], max(32, int(count * random.uniform(0.7, 1.4)))), old, np.arange(count)
+            np.linspace(0, old[-1], max(32, int(count * random.uniform(*limits)))), old, np.arange(count)
         )
         low = np.minimum(position.astype(int), count - 2)
         share = (position - low).astype(np.float32)
@@ -192,12 +192,22 @@ class FilmSource(_RandomisedCt):
     """Radiographs projected from randomised CT at many angles, distances and exposures.
 
     A sample is (channels, size, size) in 0…1 and its mask (1, size, size). `set_epoch` draws `volumes` bodies and
-    projects each `views` times; a sample then crops, scales, mirrors and re-exposes one of these films.
+    projects each `views` times; a sample then crops, mirrors and re-exposes one of these films and makes it `wider`.
     """
 
-    def __init__(self, cases, card_input, *, views: int = 6, size: int = 256, keep: int = 6, **settings):
+    def __init__(
+        self,
+        cases,
+        card_input,
+        *,
+        views: int = 6,
+        size: int = 256,
+        keep: int = 6,
+        wider: Sequence[float] = (0.7, 1.4),
+        **settings,
+    ):
         super().__init__(cases, card_input, **settings)
-        self.views, self.size, self.keep = views, size, keep
+        self.views, self.size, self.keep, self.wider = views, size, keep, tuple(wider)
         self.films: list[tuple[np.ndarray, np.ndarray, float]] = []
 
     def set_epoch(self, epoch: int) -> None:
@@ -264,7 +274,7 @@ class FilmSource(_RandomisedCt):
                 density=random.uniform(-0.8, 0.8),
             )
             picture = developed(np.exp(-picture), pixel, look)
-        picture, mask = _stretched(picture, mask, random)
+        picture, mask = _stretched(picture, mask, self.wider, random)
         box = Letterbox(picture.shape, self.size)
         picture = box.shrink(np.ascontiguousarray(picture))
         picture = scale_intensity(picture, self.input["intensity"]) ** random.uniform(0.7, 1.4)
