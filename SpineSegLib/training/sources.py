@@ -171,9 +171,11 @@ class SliceSource(_RandomisedCt):
         return centre + (local * scale) @ turn.T / case.step
 
 
-def _stretched(picture: np.ndarray, mask: np.ndarray, random: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
+def _stretched(
+    picture: np.ndarray, mask: np.ndarray, wider: Sequence[float], random: np.random.Generator
+) -> tuple[np.ndarray, np.ndarray]:
     """Return both wider or narrower, unevenly so: patients who are thick, slim, or thick in front only."""
-    for axis in (0, 1):
+    for axis, limits in enumerate(((0.7, 1.4), wider)):
         count = picture.shape[axis]
         density = np.interp(np.linspace(0, 4, count), np.arange(5), np.exp(random.normal(0, 0.35, 5)))
         old = np.cumsum(density) - density / 2
