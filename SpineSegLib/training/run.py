@@ -62,6 +62,7 @@ def train(
     training, validation = _sources(recipe, card.input, data)
     start = "" if weights is None else " --weights FILE"
     network = load_network(card, weights) if start else build(card.network["name"], card.network["arguments"])
+    network.train()
     fit(network, recipe, training, validation, out, resume=resume, report=report)
     facts = save_weights(network, out / "weights.safetensors")
     log = read_log(out / "log.csv")

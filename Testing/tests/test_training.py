@@ -164,6 +164,24 @@ def test_run_writes_weights_a_card_a_log_and_curves_and_the_weights_load(folder,
         train(recipe(), folder, out)
 
 
+def test_a_run_can_start_from_given_weights_and_learns_on(folder, recipe, tmp_path):
+    first = train(recipe(), folder, tmp_path / "first")
+    begin = first / "weights.safetensors"
+    frozen = {"name": "SGD", "lr": 0.0}
+    still = train(recipe(optimiser=frozen), folder, tmp_path / "still", weights=begin)
+    later = train(recipe(), folder, tmp_path / "later", weights=begin)
+    old, same, new = (
+        load_network(card("linknet34-ct-small"), run / "weights.safetensors") for run in (first, still, later)
+    )
+    for name, parameter in old.named_parameters():
+        assert torch.equal(parameter, same.get_parameter(name)), name
+    assert not torch.equal(old.encoder.conv1.weight, new.encoder.conv1.weight)
+    # Batch normalisation goes on counting: the network is in training mode.
+    assert not torch.equal(old.encoder.bn1.running_mean, same.encoder.bn1.running_mean)
+    with pytest.raises(InputError, match="no such file"):
+        train(recipe(), folder, tmp_path / "none", weights=tmp_path / "nothing.safetensors")
+
+
 def test_a_stopped_run_goes_on_to_the_same_curve_and_weights(folder, recipe, tmp_path):
     whole = train(recipe(), folder, tmp_path / "whole")
     started = []
