@@ -29,9 +29,13 @@ def main() -> int:
     """Copy, measure, write the card."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("run", type=Path, metavar="RUN_FOLDER", help="what `train` wrote")
-    run = parser.parse_args().run
+    parser.add_argument("--note", help="what else the card should say of the training")
+    options = parser.parse_args()
+    run = options.run
     facts = json.loads((run / "card.json").read_text(encoding="utf-8"))
     entry, name = facts["weights"], facts["recipe"]["model"]
+    if options.note:
+        entry["training"]["note"] = options.note
     models = ROOT / "Resources" / "Models"
     shutil.copyfile(run / "weights.safetensors", models / entry["file"])
     with tempfile.TemporaryDirectory() as folder:
