@@ -8,12 +8,14 @@ wrong types, misspelt names and errors in slots fail instead of being swallowed;
 are not installed. How CMake packages the module, and what the true qMRML widgets draw, is not tested here.
 """
 
+import contextlib
 import importlib.util
 import os
 import sys
 import tempfile
 import time
 import traceback
+import warnings
 from pathlib import Path
 from typing import NamedTuple
 
@@ -72,7 +74,7 @@ def _excepthook(kind, error, trace):
 
 
 def reset() -> None:
-    """Delete all widgets, empty the scene, parameter nodes too, and forget what was displayed, answered, installed."""
+    """Delete all widgets, empty the scene, parameter nodes too; forget what was shown, answered, installed, awaited."""
     import slicer
 
     for name in [name for name in vars(slicer.modules) if name.endswith("Widget")]:
@@ -84,6 +86,11 @@ def reset() -> None:
         slicer.mrmlScene.RemoveNode(node)
     for record in (displayed, answers, pip_calls):
         record.clear()
+    with warnings.catch_warnings():
+        # What waits for the start of the application is gone with its module; Qt warns when nothing waits.
+        warnings.simplefilter("ignore", RuntimeWarning)
+        with contextlib.suppress(RuntimeError):
+            slicer.app.startupCompleted.disconnect()
     process_events()
 
 

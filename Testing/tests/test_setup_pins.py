@@ -15,7 +15,7 @@ import pytest
 ROOT = Path(environment.__file__).resolve().parent.parent
 PINNED = re.compile(r"^([A-Za-z0-9._-]+)==(\S+)$")
 OURS = {"SpineSegLib", "SpineSeg", "host"} | {path.stem for path in (ROOT / "Testing").rglob("*.py")}
-FROM_SLICER = {"qt", "ctk", "PyTorchUtils", "sitkUtils", "MRMLCorePython", "PythonSlicer"}
+FROM_SLICER = {"qt", "ctk", "PyTorchUtils", "SampleData", "sitkUtils", "MRMLCorePython", "PythonSlicer"}
 """Modules that only the Slicer application has."""
 NEVER_IMPORTED = {
     "cmake": "run as a program",
