@@ -1,22 +1,17 @@
-"""Training: recipes, sources of samples, losses, fitting, and the weights and card that come out."""
+"""Training: recipes, sources of samples, losses, fitting, and the weights and card that come out.
+
+`train` is that of `SpineSegLib.training.run`, loaded with torch only when it is asked for.
+"""
 
 from __future__ import annotations
 
-from pathlib import Path
-
-from SpineSegLib.progress import Progress, silent
+__all__ = ["train"]
 
 
-def train(
-    recipe: str | Path,
-    data: str | Path,
-    out: str | Path,
-    *,
-    weights: str | Path | None = None,
-    resume: bool = False,
-    report: Progress = silent,
-) -> Path:
-    """Train a recipe's model; see `SpineSegLib.training.run.train`."""
-    from SpineSegLib.training.run import train as run
+def __getattr__(name: str) -> object:
+    if name == "train":
+        from SpineSegLib.training.run import train
 
-    return run(recipe, data, out, weights=weights, resume=resume, report=report)
+        return train
+    msg = f"module {__name__!r} has no attribute {name!r}"
+    raise AttributeError(msg)
