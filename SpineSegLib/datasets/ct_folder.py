@@ -10,35 +10,33 @@ A data folder is one case or holds cases as sub-folders.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 
 from SpineSegLib.anatomy import structure_named
+from SpineSegLib.datasets.cases import Case, existing
 from SpineSegLib.errors import problem
 from SpineSegLib.image import Image, Segmentation
 from SpineSegLib.io import read_image
 
 
-def read_cases(folder: str | Path) -> Iterator[tuple[str, Image, Segmentation]]:
-    """Yield the name, the image and the labels of every case, in order of name.
+def cases(folder: str | Path) -> list[Case]:
+    """List the cases, in order of name; each is a patient.
 
     Masks whose names mean no structure of the spine are skipped; voxels in several masks belong to the last by name.
 
     Raises
     ------
-    InputError : no such folder, no case in it, several images in a case, or a mask on another grid
+    InputError : no such folder, no case in it; on loading, several images in a case, or a mask on another grid
     """
-    folder = Path(folder)
-    if not folder.is_dir():
-        raise problem(folder, "no such folder", "a folder of labelled CT", "Name one with --data")
-    cases = [p.parent for p in sorted([*folder.glob("segmentations"), *folder.glob("*/segmentations")]) if p.is_dir()]
-    if not cases:
+    folder = existing(folder)
+    found = [p.parent for p in sorted([*folder.glob("segmentations"), *folder.glob("*/segmentations")]) if p.is_dir()]
+    if not found:
         layout = "cases with an image and a folder 'segmentations' (TotalSegmentator's layout)"
         raise problem(folder, "no labelled CT", layout, "Check --data")
-    for case in cases:
-        yield case.name, *_read_case(case)
+    return [Case(case.name, case.name, partial(_read_case, case)) for case in found]
 
 
 def _read_case(case: Path) -> tuple[Image, Segmentation]:
@@ -65,6 +63,3 @@ def _read_case(case: Path) -> tuple[Image, Segmentation]:
             case / "segmentations", "no voxel of any vertebra", "masks such as vertebrae_L1.nii.gz", "Check it"
         )
     return image, Segmentation.from_labels(labels, structures, image.geometry)
-
-
-READERS = {"ct-folder": read_cases}

@@ -6,27 +6,18 @@ returns logits (n, classes, height, width).
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
+from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from torch import nn
 
-
-def _linknet(**arguments) -> nn.Module:
-    from SpineSegLib.networks.linknet import LinkNet
-
-    return LinkNet(**arguments)
-
-
-def _unet(**arguments) -> nn.Module:
-    from SpineSegLib.networks.unet import UNet
-
-    return UNet(**arguments)
-
-
-NETWORKS: dict[str, Callable[..., nn.Module]] = {"linknet": _linknet, "unet": _unet}
-"""Constructors by the name that a model card uses; torch is imported only when one is called."""
+NETWORKS: dict[str, str] = {
+    "linknet": "linknet:LinkNet",
+    "unet": "unet:UNet",
+}
+"""Name that a model card uses -> module of this package and its constructor; torch is imported only by `build`."""
 
 
 def build(name: str, arguments: Mapping[str, object] | None = None) -> nn.Module:
@@ -39,8 +30,9 @@ def build(name: str, arguments: Mapping[str, object] | None = None) -> nn.Module
     if name not in NETWORKS:
         msg = f"network is {name!r}, expected one of {', '.join(NETWORKS)}"
         raise ValueError(msg)
+    module, constructor = NETWORKS[name].split(":")
     try:
-        return NETWORKS[name](**dict(arguments or {}))
+        return getattr(import_module(f"SpineSegLib.networks.{module}"), constructor)(**dict(arguments or {}))
     except TypeError as error:
         msg = f"network {name!r} does not take the arguments {dict(arguments or {})}: {error}"
         raise ValueError(msg) from error

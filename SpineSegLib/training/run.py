@@ -9,7 +9,7 @@ from pathlib import Path
 
 import torch
 
-from SpineSegLib.datasets.ct_folder import READERS
+from SpineSegLib.datasets import READERS, read_cases
 from SpineSegLib.errors import problem
 from SpineSegLib.models import card as find_card
 from SpineSegLib.models.weights import load_network, save_weights
@@ -104,7 +104,7 @@ def _sources(recipe: Recipe, card_input, data):
     settings = dict(recipe.sampling)
     step = float(settings.pop("step"))
     try:
-        cases = [CtCase(image, labels, recipe.foreground, step) for _, image, labels in READERS[recipe.data](data)]
+        cases = [CtCase(*case.load(), recipe.foreground, step) for case in read_cases(recipe.data, data)]
     except ValueError as error:
         raise problem(data, str(error), "labels that the recipe trains on", "Check --data and the recipe") from error
     kind = SOURCES[recipe.source]

@@ -10,7 +10,7 @@ import torch
 import yaml
 
 from SpineSegLib.anatomy import Structure
-from SpineSegLib.datasets.ct_folder import read_cases
+from SpineSegLib.datasets import read_cases
 from SpineSegLib.errors import Cancelled, InputError
 from SpineSegLib.image import Geometry, Image, Segmentation
 from SpineSegLib.models import card, load_network
@@ -232,18 +232,19 @@ def test_what_is_no_recipe_is_refused_and_known_ones_named(tmp_path):
 
 def test_data_folders_that_hold_nothing_usable_are_refused(tmp_path, folder):
     with pytest.raises(InputError, match="no such folder"):
-        list(read_cases(tmp_path / "nothing"))
+        read_cases("ct-folder", tmp_path / "nothing")
     (tmp_path / "empty").mkdir()
     with pytest.raises(InputError, match="no labelled CT"):
-        list(read_cases(tmp_path / "empty"))
+        read_cases("ct-folder", tmp_path / "empty")
     (folder / "s1" / "ct.nii.gz").rename(folder / "s1" / "scan.nii.gz")
     with pytest.raises(InputError, match="no image"):
-        list(read_cases(folder))
+        read_cases("ct-folder", folder)[0].load()
 
 
 def test_case_on_disk_keeps_its_levels_and_skips_other_organs(folder):
-    [(name, image, labels)] = read_cases(folder)
-    assert name == "s1"
+    [case] = read_cases("ct-folder", folder)
+    image, labels = case.load()
+    assert case.name == case.patient == "s1"
     assert image.modality == "CT"
     assert {segment.name for segment in labels.segments} == {f"L{n}" for n in range(1, 7)}
 
