@@ -55,7 +55,8 @@ class Card:
     input : size (rows, columns), channels, intensity, and spacing in mm where it has one
     network : name and arguments
     pipeline : name and arguments
-    paper : title, doi and year of the paper that describes the network, if any
+    paper : title, doi and year of the paper that describes the network, if any; in ``reported`` the parameters and
+        multiply-adds that it prints for it, with a note on the reading taken where these do not decide or do not agree
     weights : see `Weights`
     """
 
