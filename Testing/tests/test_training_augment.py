@@ -182,19 +182,24 @@ def test_scale_crop_and_shear_change_areas_as_they_must():
     assert not np.array_equal(slanted[0], mask)
 
 
-def test_elastic_moves_points_by_no_more_than_stated():
-    points = np.zeros((1, 101, 101), np.float32)
-    points[0, 20:90:20, 20:90:20] = 1
-    wide = ndimage.grey_dilation(points, (1, 5, 5))
-    _, moved = apply([{"name": "elastic", "pixels": [5, 5], "spacing": 20}], wide[0], wide, seed=2)
-    parts, count = ndimage.label(moved[0], np.ones((3, 3)))
-    assert count == 16
-    found, places = np.array(ndimage.center_of_mass(moved[0], parts, range(1, 17))), np.argwhere(points[0])
-    apart = found[:, None] - places
-    shifts = apart[np.arange(16), np.hypot(*apart.transpose(2, 0, 1)).argmin(axis=1)]
-    # Between control points the bicubic curve may overshoot a little.
-    assert 1 < abs(shifts).max() < 7
-    assert abs(shifts).mean() > 0.5
+def test_elastic_moves_no_pixel_farther_than_stated_and_folds_nothing():
+    rows, columns = np.indices((101, 101), dtype=np.float32)
+    for seed, most in enumerate((5, 9.6)):
+        step = {"name": "elastic", "pixels": [most, most], "spacing": 20}
+        masks = np.zeros((0, 101, 101), np.float32)
+        # Pictures whose values are positions show where each pixel came from.
+        (down, _), (across, _) = (apply([step], ramp / 100, masks, seed) for ramp in (rows, columns))
+        inside = np.s_[15:-15, 15:-15]
+        moves = np.stack([100 * down - rows, 100 * across - columns])[:, 15:-15, 15:-15]
+        assert 0.2 * most < abs(moves).max() < most
+        assert abs(np.diff(moves, n=2, axis=1)).max() < 0.5, "smooth"
+        jacobian = np.linalg.det(
+            np.moveaxis([np.gradient(100 * down[inside]), np.gradient(100 * across[inside])], (0, 1), (2, 3))
+        )
+        assert jacobian.min() > 0
+    grid = np.zeros((1, 101, 101), np.float32)
+    grid[0, ::10] = 1
+    assert not np.array_equal(apply([step], grid[0], grid)[1], grid)
 
 
 def test_geometric_steps_in_a_row_blur_no_more_than_one():
@@ -287,14 +292,18 @@ def test_no_steps_and_no_masks_are_fine():
         ({"name": "rotate", "degree": 3}, "rotate: unknown degree.*degrees, choose"),
         ({"name": "rotate"}, "rotate: rotate takes either degrees or choose"),
         ({"name": "rotate", "degrees": "much"}, "rotate: degrees is 'much'"),
+        ({"name": "rotate", "choose": [[-10, 10], [45, -45]]}, r"degrees is \[45, -45\]"),
+        ({"name": "rotate", "choose": 5}, "choose is 5"),
+        ({"name": "salt_and_pepper", "share": 0.1, "salt": 2}, "salt is 2"),
         ({"name": "rotate", "degrees": [10, -10]}, r"degrees is \[10, -10\]"),
         ({"name": "translate", "pixels": 1.5}, "pixels is 1.5, expected whole numbers"),
         ({"name": "scale"}, "scale: no factor"),
         ({"name": "scale", "factor": 1.1}, "factor is 1.1"),
         ({"name": "scale", "factor": [0, 1]}, "above 0"),
         ({"name": "flip", "axes": ["diagonal"]}, "axes is"),
-        ({"name": "crop", "keep": [1.2, 1.4]}, "keep is"),
+        ({"name": "crop", "keep": [0.9, 1.4]}, "keep is.*none above 1"),
         ({"name": "elastic", "pixels": 3, "spacing": 0}, "spacing is 0"),
+        ({"name": "elastic", "pixels": 30}, "none above 19.2"),
         ({"name": "blur", "sigma": [-1, 1]}, "no negative value"),
         ({"name": "cutout", "holes": 0}, "holes is 0"),
         ({"name": "invert", "probability": 2}, "invert: probability is 2"),

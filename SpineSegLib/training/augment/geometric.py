@@ -37,8 +37,8 @@ def rotate(
         if not isinstance(choose, Sequence) or not choose:
             msg = f"choose is {choose!r}, expected a list of ranges"
             raise ValueError(msg)
-        degrees = choose[random.integers(len(choose))]
-    return np.asarray(create_rotate(2, -np.deg2rad(signed("degrees", degrees, random))))
+    angles = [signed("degrees", limits, random) for limits in (choose or [degrees])]
+    return np.asarray(create_rotate(2, -np.deg2rad(angles[random.integers(len(angles))])))
 
 
 def translate(
@@ -104,38 +104,36 @@ def crop(shape: tuple[int, int], random: np.random.Generator, *, keep: Sequence[
     """
     from monai.transforms.utils import create_scale
 
-    share = amount("keep", keep, random)
-    if not 0 < share <= 1:
-        msg = f"keep is {keep!r}, expected shares above 0, up to 1"
-        raise ValueError(msg)
+    share = factor("keep", keep, random, most=1)
     centre = [random.uniform(-0.5, 0.5) * (1 - share) * side for side in shape]
     return _translation(centre) @ np.asarray(create_scale(2, (share, share)))
 
 
 def elastic(shape: tuple[int, int], random: np.random.Generator, *, pixels: Range, spacing: int = 40) -> np.ndarray:
-    """Bend the picture: control points move at random, those between follow smoothly (bicubic).
+    """Bend the picture: control points move at random, those between follow by cubic B-splines.
+
+    No pixel moves farther than the control points, and the picture does not fold as long as these move by no more than
+    0.48 of their spacing (Choi and Lee, Injectivity conditions of 2D and 3D uniform cubic B-spline functions, 2000).
 
     Parameters
     ----------
     pixels : the farthest that a control point moves along an axis, drawn anew for each picture
     spacing : pixels between the control points
     """
-    from monai.transforms import RandDeformGrid
-    from torch.nn import functional
-
     if not isinstance(spacing, int) or spacing < 2:
         msg = f"spacing is {spacing!r}, expected a whole number of pixels, 2 or more"
         raise ValueError(msg)
-    most = amount("pixels", pixels, random)
-    make = RandDeformGrid(spacing=(spacing, spacing), magnitude_range=(most, most))
-    make.set_random_state(seed=int(random.integers(2**32)))
-    control = make(shape)[:2]
-    # RandDeformGrid gives positions of control points; without their regular places the displacements remain.
-    steps = [(np.arange(n) - (n - 1) / 2) * spacing for n in control.shape[1:]]
-    move = control.float() - control.new_tensor(np.stack(np.meshgrid(*steps, indexing="ij"))).float()
-    move = functional.interpolate(move[None], scale_factor=float(spacing), mode="bicubic", align_corners=False)[0]
-    first = [(have - want) // 2 for have, want in zip(move.shape[1:], shape, strict=True)]
-    return np.asarray(move[:, first[0] : first[0] + shape[0], first[1] : first[1] + shape[1]], dtype=np.float64)
+    most = amount("pixels", pixels, random, most=0.48 * spacing)
+    rows, columns = (_splines(side, spacing) for side in shape)
+    control = random.uniform(-most, most, (2, rows.shape[1], columns.shape[1]))
+    return rows @ control @ columns.T
+
+
+def _splines(side: int, spacing: int) -> np.ndarray:
+    """Return the weights (pixels, control points) of the uniform cubic B-splines; each pixel's add up to 1."""
+    count = (side - 1) // spacing + 4
+    away = abs((np.arange(side) / spacing)[:, None] + 1 - np.arange(count))
+    return np.where(away < 1, 2 / 3 - away**2 + away**3 / 2, np.clip(2 - away, 0, None) ** 3 / 6)
 
 
 def _translation(by: Sequence[float]) -> np.ndarray:

@@ -13,7 +13,10 @@ from SpineSegLib.training.augment.ranges import factor as ratio
 
 def salt_and_pepper(image: np.ndarray, random: np.random.Generator, *, share: Range, salt: float = 0.5) -> np.ndarray:
     """Make a share of the pixels white (a part `salt` of them) or black (paper 002)."""
-    hit = random.random(image.shape) < amount("share", share, random)
+    if isinstance(salt, bool) or not isinstance(salt, int | float) or not 0 <= salt <= 1:
+        msg = f"salt is {salt!r}, expected 0 to 1"
+        raise ValueError(msg)
+    hit = random.random(image.shape) < amount("share", share, random, most=1)
     white = random.random(image.shape) < salt
     return np.where(hit, white.astype(np.float32), image)
 
@@ -91,7 +94,7 @@ def cutout(image: np.ndarray, random: np.random.Generator, *, holes: int = 1, sh
     from monai.transforms import RandCoarseDropout
 
     for _ in range(random.integers(1, holes, endpoint=True)):
-        size = [min(side, max(1, round(amount("share", share, random) * side))) for side in image.shape]
+        size = [max(1, round(amount("share", share, random, most=1) * side)) for side in image.shape]
         hide = RandCoarseDropout(holes=1, spatial_size=size, fill_value=float(random.random()), prob=1.0)
         image = _through(_seeded(hide, random), image)
     return image

@@ -26,20 +26,20 @@ def signed_whole(name: str, limits: Range, random: np.random.Generator) -> int:
     return int(random.integers(round(low), round(high), endpoint=True))
 
 
-def amount(name: str, limits: Range, random: np.random.Generator) -> float:
-    """Return an even draw of a value that is not negative; a single number n stands for 0…n."""
+def amount(name: str, limits: Range, random: np.random.Generator, *, most: float = math.inf) -> float:
+    """Return an even draw from 0 to `most` at the outside; a single number n stands for 0…n."""
     low, high = _pair(name, limits, signed_limit=False)
-    if low < 0:
-        msg = f"{name} is {limits!r}, expected no negative value"
+    if low < 0 or high > most:
+        msg = f"{name} is {limits!r}, expected no negative value" + (f" and none above {most:g}" if high > most else "")
         raise ValueError(msg)
     return float(random.uniform(low, high))
 
 
-def factor(name: str, limits: Sequence[float], random: np.random.Generator) -> float:
-    """Return a draw from a pair of factors above 0, even in their logarithm."""
+def factor(name: str, limits: Sequence[float], random: np.random.Generator, *, most: float = math.inf) -> float:
+    """Return a draw from a pair of factors above 0 and up to `most`, even in their logarithm."""
     low, high = _pair(name, limits, signed_limit=None)
-    if low <= 0:
-        msg = f"{name} is {limits!r}, expected factors above 0"
+    if low <= 0 or high > most:
+        msg = f"{name} is {limits!r}, expected factors above 0" + (f" and none above {most:g}" if high > most else "")
         raise ValueError(msg)
     return float(math.exp(random.uniform(math.log(low), math.log(high))))
 
