@@ -62,7 +62,7 @@ def _read(path: Path, modality: str | None, report: Progress) -> Image:
     from SpineSegLib.io.dicom_series import read_slices
 
     if path.is_dir():
-        chosen = _only_series(path, _headers(_files_in(path), report))
+        chosen = _only_series(path, headers(files_in(path), report))
     else:
         first = _header(path)
         if first is None:
@@ -71,7 +71,7 @@ def _read(path: Path, modality: str | None, report: Progress) -> Image:
         if is_film(first) or ("NumberOfFrames" in first and int(first.NumberOfFrames or 1) > 1):
             chosen = [(path, first)]
         else:
-            beside = _headers((p for p in sorted(path.parent.iterdir()) if p.is_file()), report)
+            beside = headers((p for p in sorted(path.parent.iterdir()) if p.is_file()), report)
             uid = first.get("SeriesInstanceUID")
             chosen = [(p, header) for p, header in beside if header.get("SeriesInstanceUID") == uid]
     _check_is_image(chosen[0][0], chosen[0][1])
@@ -94,7 +94,8 @@ def is_film(header: Dataset) -> bool:
     return modality in FILM_MODALITIES or (modality in ("OT", "") and not placed)
 
 
-def _files_in(folder: Path) -> list[Path]:
+def files_in(folder: Path) -> list[Path]:
+    """Return the files of a folder and its sub-folders, sorted; InputError when there is none."""
     files = []
     for path in folder.rglob("*"):
         hidden = any(part.startswith(".") for part in path.relative_to(folder).parts)
@@ -125,7 +126,8 @@ def _header(path: Path) -> Dataset | None:
         return None
 
 
-def _headers(files: Iterable[Path], report: Progress) -> list[tuple[Path, Dataset]]:
+def headers(files: Iterable[Path], report: Progress = silent) -> list[tuple[Path, Dataset]]:
+    """Read what is needed to choose among files; those that are no DICOM are left out."""
     files = list(files)
     found = []
     for number, path in enumerate(files):
@@ -196,8 +198,8 @@ def _columns_rows(header: Dataset) -> str:
     return f"{header.get('Columns')} x {header.get('Rows')}"
 
 
-def dataset(path: Path) -> Dataset:
-    """Read a whole DICOM file.
+def dataset(path: Path, *, pixels: bool = True) -> Dataset:
+    """Read a DICOM file, with or without its pixels.
 
     Raises
     ------
@@ -207,7 +209,7 @@ def dataset(path: Path) -> Dataset:
     from pydicom import uid
 
     try:
-        data = pydicom.dcmread(path, force=True)
+        data = pydicom.dcmread(path, force=True, stop_before_pixels=not pixels)
         if "TransferSyntaxUID" not in data.file_meta:
             # Files from before DICOM part 10 do not say how they are encoded; pydicom has found it out.
             implicit, little = data.original_encoding

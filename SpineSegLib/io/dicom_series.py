@@ -77,6 +77,23 @@ def read_slices(where: Path, files: list[Path], modality: str | None, report: Pr
     return Image(array, geometry, modality or known, facts | window)
 
 
+def read_grid(where: Path, files: list[Path]) -> Geometry:
+    """Read where the slices of one series lie, without their pixels.
+
+    Parameters
+    ----------
+    where, files : as for `read_slices`
+
+    Raises
+    ------
+    InputError : as for `read_slices`
+    """
+    headers = [(path, dataset(path, pixels=False)) for path in files]
+    slices = _sorted(where, [one for path, header in headers for one in _slices_of(path, header)])
+    matrix = _matrix(where, slices, number_of(headers[0][1].get("SliceThickness")))
+    return Geometry((len(slices), *slices[0].shape), LPS_TO_RAS @ matrix, SpacingSource.PIXEL_SPACING)
+
+
 def _window(source: Dataset) -> dict[str, str]:
     centre, width = number_of(source.get("WindowCenter")), number_of(source.get("WindowWidth"))
     return {} if centre is None or width is None else {"WindowCenter": f"{centre:.10g}", "WindowWidth": f"{width:.10g}"}
@@ -95,7 +112,7 @@ def _slices_of(path: Path, source: Dataset) -> list[_Slice]:
     def values() -> np.ndarray:
         return through_modality_lut(stored_pixels(path, source), source)
 
-    plane = _plane(
+    plane = plane_of(
         path, source.get("ImagePositionPatient"), source.get("ImageOrientationPatient"), source.get("PixelSpacing")
     )
     shape = (int(source.get("Rows", 0)), int(source.get("Columns", 0)))
@@ -116,10 +133,7 @@ def _frames_of(path: Path, source: Dataset) -> list[_Slice]:
     for number, frame in enumerate(frames):
 
         def group(sequence: str, keyword: str, frame=frame):
-            for holder in (frame, shared):
-                if holder is not None and holder.get(sequence):
-                    return holder[sequence][0].get(keyword)
-            return None
+            return functional_group(frame, shared, sequence, keyword)
 
         slope = number_of(group("PixelValueTransformationSequence", "RescaleSlope"))
         intercept = number_of(group("PixelValueTransformationSequence", "RescaleIntercept"))
@@ -127,7 +141,7 @@ def _frames_of(path: Path, source: Dataset) -> list[_Slice]:
         def values(number=number, slope=slope, intercept=intercept) -> np.ndarray:
             return rescaled(stored(number), 1.0 if slope is None else slope, intercept or 0.0)
 
-        plane = _plane(
+        plane = plane_of(
             path,
             group("PlanePositionSequence", "ImagePositionPatient"),
             group("PlaneOrientationSequence", "ImageOrientationPatient"),
@@ -138,8 +152,27 @@ def _frames_of(path: Path, source: Dataset) -> list[_Slice]:
     return slices
 
 
-def _plane(path: Path, position, orientation, spacing) -> tuple[np.ndarray, np.ndarray, tuple[float, float]]:
-    """Check and return a slice's position, orientation and spacing between rows and between columns."""
+def functional_group(frame: Dataset, shared: Dataset | None, sequence: str, keyword: str):
+    """Return an attribute of a frame's functional groups, its own or that of all frames (PS3.3 C.7.6.16), or None."""
+    for holder in (frame, shared):
+        if holder is not None and holder.get(sequence):
+            return holder[sequence][0].get(keyword)
+    return None
+
+
+def plane_of(path: Path, position, orientation, spacing) -> tuple[np.ndarray, np.ndarray, tuple[float, float]]:
+    """Check and return a slice's position, orientation and spacing between rows and between columns.
+
+    Returns
+    -------
+    position : (3,) centre of the first pixel, LPS in mm
+    orientation : (6,) unit vectors along a row and along a column
+    spacing : mm between rows and between columns
+
+    Raises
+    ------
+    InputError : one is absent or damaged
+    """
     try:
         position = np.array([float(v) for v in position])
         orientation = np.array([float(v) for v in orientation])

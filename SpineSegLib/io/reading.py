@@ -59,11 +59,13 @@ def read_image(path: str | Path, *, modality: str | None = None, report: Progres
 
 
 def read_segmentation(path: str | Path, *, structures: Mapping[int, Structure | str] | None = None) -> Segmentation:
-    """Read a segmentation: a ``.seg.nrrd``, a label map or a label picture.
+    """Read a segmentation: a ``.seg.nrrd``, a DICOM segmentation, a label map or a label picture.
 
     Parameters
     ----------
-    path : a .seg.nrrd, or a label map as NIfTI, NRRD or MetaImage, or a label or mask picture (PNG, TIFF)
+    path : a .seg.nrrd; a DICOM SEG, or a folder with one (see `SpineSegLib.io.dicom_seg.read_dicom_seg`: it comes on
+        the grid of its images where these lie beside it); a label map as NIfTI, NRRD or MetaImage; or a label or mask
+        picture (PNG, TIFF)
     structures : label number -> structure or its name, instead of what the file and its sidecar say (for instance
         `SpineSegLib.io.label_tables.TOTALSEGMENTATOR`); numbers not named there belong to nothing. Label maps
         without names are read with VerSe's numbers.
@@ -75,9 +77,10 @@ def read_segmentation(path: str | Path, *, structures: Mapping[int, Structure | 
     path = Path(path)
     with _readable(path):
         if path.is_dir() or _is_dicom(path):
-            raise problem(
-                path, "DICOM segmentations are not read here", _SEGMENTATIONS, "Save it from Slicer as .seg.nrrd"
-            )
+            from SpineSegLib.io.dicom_seg import read_dicom_seg
+
+            found = read_dicom_seg(path)
+            return found if structures is None else _renamed(found, structures)
         suffix = suffix_of(path)
         if suffix == SEG_NRRD or (suffix in NRRD and seg_nrrd.is_segmentation(nrrd.read_header(path))):
             found = seg_nrrd.read_seg_nrrd(path)
@@ -85,9 +88,6 @@ def read_segmentation(path: str | Path, *, structures: Mapping[int, Structure | 
         if suffix in (*NIFTI, *NRRD, *META, *PICTURES):
             return label_maps.read_label_map(path, structures)
         raise _unknown(path, suffix, "a segmentation")
-
-
-_SEGMENTATIONS = "a .seg.nrrd or a label map"
 
 
 def _renamed(segmentation: Segmentation, structures: Mapping[int, Structure | str]) -> Segmentation:

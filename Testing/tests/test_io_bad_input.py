@@ -94,7 +94,7 @@ def test_folders_without_images(tmp_path, capfd):
     assert "the folder is empty" in one_line(tmp_path, capfd, read_image)
     (tmp_path / "notes.txt").write_text("x")
     assert "no file in it is DICOM" in one_line(tmp_path, capfd, read_image)
-    assert "DICOM segmentations are not read" in one_line(tmp_path, capfd, read_segmentation)
+    assert "no DICOM segmentation; expected one" in one_line(tmp_path, capfd, read_segmentation)
 
 
 @pytest.mark.parametrize(
