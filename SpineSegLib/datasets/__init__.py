@@ -12,6 +12,9 @@ __all__ = ["READERS", "Case", "read_cases"]
 
 READERS: dict[str, str] = {
     "ct-folder": "ct_folder",
+    "image-mask-folder": "image_mask_folder",
+    "phantom-folder": "phantom_folder",
+    "spider-slices": "spider_slices",
 }
 """Name in a recipe -> module of this package, whose ``cases(folder, **options)`` lists the set."""
 
