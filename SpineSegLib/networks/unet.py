@@ -41,18 +41,20 @@ class UNet(nn.Module):
     """
 
     stride = 16
+    block: type[nn.Module] = DoubleConvolution
+    """What each level computes: block(inputs, outputs, middle)."""
 
     def __init__(self, width: int = 64, channels: int = 3, classes: int = 1):
         super().__init__()
         widths = [width, 2 * width, 4 * width, 8 * width, 8 * width]
-        self.first = DoubleConvolution(channels, width)
-        self.down = nn.ModuleList(DoubleConvolution(a, b) for a, b in pairwise(widths))
+        self.first = self.block(channels, width)
+        self.down = nn.ModuleList(self.block(a, b) for a, b in pairwise(widths))
         self.up = nn.ModuleList()
         below = widths[-1]
         for level in (3, 2, 1, 0):
             joined = below + widths[level]
             below = max(widths[level] // 2, 1) if level else width
-            self.up.append(DoubleConvolution(joined, below, joined // 2))
+            self.up.append(self.block(joined, below, joined // 2))
         self.last = nn.Conv2d(width, classes, 1)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
