@@ -14,8 +14,20 @@ if TYPE_CHECKING:
     from torch import nn
 
 NETWORKS: dict[str, str] = {
+    "cervspinenet": "cervspinenet:CervSpineNet",
+    "attention-unet": "attention_unet:AttentionUNet",
+    "channel-unet": "channel_unet:ChannelUNet",
+    "condseg": "condseg:ConDSeg",
+    "dense-unet": "dense_unet:DenseUNet",
     "linknet": "linknet:LinkNet",
+    "md-unet": "md_unet:MDUNet",
+    "meta-unet": "meta_unet:METAUNet",
+    "residual-unet": "residual_unet:ResidualUNet",
+    "swin-unet": "swin_unet:SwinUNet",
+    "trans-unet": "trans_unet:TransUNet",
     "unet": "unet:UNet",
+    "unet-plus-plus": "unet_plus_plus:UNetPlusPlus",
+    "unext": "unext:UNeXt",
 }
 """Name that a model card uses -> module of this package and its constructor; torch is imported only by `build`."""
 
