@@ -113,6 +113,15 @@ _WHOLE_COLOURS = {
 }
 KINDS: tuple[str, ...] = ("vertebra", *_PART_CODES, "disc", *_WHOLE_CODES, "other")
 
+COLLECTIVES: dict[str, tuple[str, ...]] = {
+    "spine": ("vertebra", "sacrum", "coccyx"),
+    "vertebrae": ("vertebra",),
+    "bodies": ("body",),
+    "spinous processes": ("spinous process",),
+    "discs": ("disc",),
+}
+"""Which kinds a structure without a level stands for, where others name them one by one."""
+
 _VERSE_LABELS = {
     **{level: n for n, level in enumerate((level for level in LEVELS if level not in ("T13", "S1")), start=1)},
     "T13": 28,

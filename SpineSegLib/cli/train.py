@@ -19,6 +19,11 @@ def add_to(commands: argparse._SubParsersAction) -> None:
     parser.add_argument("--data", required=True, metavar="DIR", help="folder that the recipe's reader understands")
     parser.add_argument("--out", required=True, metavar="DIR", help="folder for the results")
     parser.add_argument("--weights", metavar="FILE", help="safetensors file of the model to start from")
+    parser.add_argument("--model", metavar="NAME", help="another model than the recipe's")
+    parser.add_argument("--fold", type=int, metavar="N", help="part left out, where the recipe splits into folds")
+    parser.add_argument("--accelerator", default="auto", help="auto, cpu, gpu or mps")
+    parser.add_argument("--devices", default="auto", help="how many of them, or auto")
+    parser.add_argument("--nodes", type=int, default=1, help="machines that train together (started on each)")
     parser.add_argument("--resume", action="store_true", help="go on with an unfinished run in --out")
     parser.set_defaults(run=run)
 
@@ -32,7 +37,14 @@ def run(options: argparse.Namespace, console: Console) -> None:
         options.data,
         options.out,
         weights=options.weights,
+        model=options.model,
+        fold=options.fold,
         resume=options.resume,
+        machine={
+            "accelerator": options.accelerator,
+            "devices": int(options.devices) if options.devices.isdigit() else options.devices,
+            "num_nodes": options.nodes,
+        },
         report=console.report,
     )
     console.result(None, f"wrote {out}")

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 
-from SpineSegLib.anatomy import Structure
+from SpineSegLib.anatomy import COLLECTIVES, Structure
 from SpineSegLib.errors import problem
 from SpineSegLib.evaluation.metrics import (
     Overlap,
@@ -19,15 +19,6 @@ from SpineSegLib.evaluation.metrics import (
     surface_distances,
 )
 from SpineSegLib.image import Geometry, Segment, Segmentation
-
-COLLECTIVES: Mapping[str, tuple[str, ...]] = {
-    "spine": ("vertebra", "sacrum", "coccyx"),
-    "vertebrae": ("vertebra",),
-    "bodies": ("body",),
-    "spinous processes": ("spinous process",),
-    "discs": ("disc",),
-}
-"""Which kinds a structure without a level stands for, when the other side names them one by one."""
 
 Values = Mapping[str, float | int | str | None]
 

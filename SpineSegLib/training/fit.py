@@ -6,17 +6,22 @@ import csv
 import logging
 import math
 import warnings
+from collections.abc import Mapping
 from pathlib import Path
 
 import lightning
 import torch
-from lightning.pytorch.callbacks import Callback, ModelCheckpoint
+from lightning.pytorch.callbacks import Callback, EarlyStopping, EMAWeightAveraging, ModelCheckpoint
 from torch import nn
 from torch.utils.data import DataLoader
 
+from SpineSegLib.errors import problem
 from SpineSegLib.progress import Progress
 from SpineSegLib.training.losses import weighted_loss
 from SpineSegLib.training.recipe import Recipe
+
+LOGGED = ("train_loss", "validation_loss", "validation_dice")
+MONITORS = {"dice": ("validation_dice", "max"), "loss": ("validation_loss", "min")}
 
 
 class Fit(lightning.LightningModule):
@@ -32,47 +37,93 @@ class Fit(lightning.LightningModule):
         """Return the network's logits."""
         return self.network(images.contiguous(memory_format=torch.channels_last))
 
+    def loss(self, logits: torch.Tensor, masks: torch.Tensor) -> torch.Tensor:
+        """Return the recipe's loss; it is computed in float32 whatever the network computed in."""
+        with torch.autocast(logits.device.type, enabled=False):
+            return weighted_loss(logits.float(), masks, self.recipe.loss)
+
+    def on_train_epoch_start(self) -> None:
+        """Draw what the network itself draws (drop-out) from seed and epoch, so that a resumed run draws the same."""
+        torch.manual_seed(self.recipe.seed * 100_003 + self.current_epoch)
+
     def training_step(self, batch: tuple[torch.Tensor, torch.Tensor], _index: int) -> torch.Tensor:
-        """Return the loss of a batch."""
+        """Return the loss of a batch: of all outputs, where the network has several for training."""
         images, masks = batch
-        loss = weighted_loss(self(images), masks, dict(self.recipe.loss))
-        self.log("train_loss", loss, on_step=False, on_epoch=True, batch_size=len(images))
+        if hasattr(self.network, "training_outputs"):
+            outputs = self.network.training_outputs(images.contiguous(memory_format=torch.channels_last))
+            parts = zip(self.network.auxiliary_weights, outputs, strict=True)
+            loss = sum(weight * self.loss(logits, masks) for weight, logits in parts)
+        elif hasattr(self.network, "training_logits"):
+            loss = self.loss(self.network.training_logits(images, masks), masks)
+        else:
+            loss = self.loss(self(images), masks)
+        if not torch.isfinite(loss):
+            found = f"the loss is {float(loss)} in epoch {self.current_epoch + 1}"
+            raise problem("train", found, "a number", "Lower the learning rate, or use precision: float32")
+        self.log("train_loss", loss, on_step=False, on_epoch=True, batch_size=len(images), sync_dist=True)
         return loss
 
     def on_validation_epoch_start(self) -> None:
         """Forget the counts of the epoch before."""
-        self.counts = torch.zeros(3, device=self.device)
+        self.counts = torch.zeros(3, self._outputs, device=self.device)
+
+    @property
+    def _outputs(self) -> int:
+        return self.counts.shape[1] if self.counts.ndim == 2 else 1
 
     def validation_step(self, batch: tuple[torch.Tensor, torch.Tensor], _index: int) -> None:
-        """Count agreeing pixels; Dice is taken over the whole validation set."""
+        """Count agreeing pixels; Dice is taken over the whole validation set, output by output."""
         images, masks = batch
-        logits = self(images)
+        prompted = hasattr(self.network, "training_logits")
+        logits = self.network.training_logits(images, masks) if prompted else self(images)
         found = logits > 0
-        self.counts += torch.stack([(found * masks).sum(), found.sum(), masks.sum()])
-        loss = weighted_loss(logits, masks, dict(self.recipe.loss))
-        self.log("validation_loss", loss, batch_size=len(images))
+        counts = torch.stack([each.sum(dim=(0, 2, 3)) for each in (found * masks, found, masks)])
+        self.counts = self.counts + counts.float()
+        self.log("validation_loss", self.loss(logits, masks), batch_size=len(images), sync_dist=True)
 
     def on_validation_epoch_end(self) -> None:
-        """Log Dice at probability 0.5."""
-        both, found, there = self.counts
-        self.log("validation_dice", 2 * both / (found + there).clamp(min=1))
+        """Log Dice at probability 0.5, the mean over the outputs."""
+        both, found, there = self.all_gather(self.counts).reshape(-1, *self.counts.shape).sum(dim=0)
+        self.log("validation_dice", (2 * both / (found + there).clamp(min=1)).mean())
 
     def configure_optimizers(self) -> dict:
-        """Return the recipe's optimiser, its learning rate set anew at every step."""
+        """Return the recipe's optimiser and schedule."""
         arguments = dict(self.recipe.optimiser)
-        optimiser = getattr(torch.optim, arguments.pop("name"))(self.network.parameters(), **arguments)
-        total = max(1, self.trainer.estimated_stepping_batches)
+        kind = getattr(torch.optim, str(arguments.pop("name")), None)
+        encoder_lr = arguments.pop("encoder_lr", None)
+        weights = [weight for weight in self.network.parameters() if weight.requires_grad]
+        if encoder_lr is not None:
+            encoder = {id(weight) for weight in self.network.encoder.parameters()}
+            weights = [
+                {"params": [w for w in weights if id(w) not in encoder]},
+                {"params": [w for w in weights if id(w) in encoder], "lr": float(encoder_lr)},
+            ]
+        try:
+            optimiser = kind(weights, **arguments)
+        except (TypeError, ValueError) as error:
+            found = f"optimiser {dict(self.recipe.optimiser)} ({error})"
+            raise problem("recipe", found, "a class of torch.optim and its arguments", "Correct the recipe") from error
+        return {"optimizer": optimiser, "lr_scheduler": self._schedule(optimiser)}
+
+    def _schedule(self, optimiser: torch.optim.Optimizer) -> dict:
         schedule = dict(self.recipe.schedule)
+        if schedule["name"] == "plateau":
+            factor, patience = float(schedule.get("factor", 0.1)), int(schedule.get("patience", 10))
+            plateau = torch.optim.lr_scheduler.ReduceLROnPlateau(optimiser, factor=factor, patience=patience)
+            return {"scheduler": plateau, "monitor": "validation_loss"}
+        if schedule["name"] == "step":
+            every, factor = int(schedule["every"]), float(schedule.get("factor", 0.1))
+            return {"scheduler": torch.optim.lr_scheduler.StepLR(optimiser, every, factor)}
+        total = max(1, self.trainer.estimated_stepping_batches)
         warm = max(1, round(float(schedule.get("warmup", 0)) * total))
 
-        def factor(step: int) -> float:
+        def factor_at(step: int) -> float:
             if schedule["name"] == "constant":
                 return 1.0
             rising = min(1.0, (step + 1) / warm)
             return rising * 0.5 * (1 + math.cos(math.pi * min(1.0, max(0, step - warm) / max(1, total - warm))))
 
-        scheduler = torch.optim.lr_scheduler.LambdaLR(optimiser, factor)
-        return {"optimizer": optimiser, "lr_scheduler": {"scheduler": scheduler, "interval": "step"}}
+        return {"scheduler": torch.optim.lr_scheduler.LambdaLR(optimiser, factor_at), "interval": "step"}
 
 
 class _Epochs(Callback):
@@ -82,20 +133,29 @@ class _Epochs(Callback):
         self.source, self.log_file, self.report = source, log, report
 
     def on_train_epoch_start(self, trainer: lightning.Trainer, _module: lightning.LightningModule) -> None:
-        self.report(trainer.current_epoch, trainer.max_epochs, f"epoch {trainer.current_epoch + 1}")
+        self._say(trainer, trainer.current_epoch, f"epoch {trainer.current_epoch + 1}")
         self.source.set_epoch(trainer.current_epoch)
 
+    def on_train_batch_end(self, trainer: lightning.Trainer, *_arguments: object) -> None:
+        # Also what lets a run be cancelled within an epoch.
+        self._say(trainer, trainer.current_epoch, f"epoch {trainer.current_epoch + 1}")
+
     def on_train_epoch_end(self, trainer: lightning.Trainer, _module: lightning.LightningModule) -> None:
+        if not trainer.is_global_zero:
+            return
         row = {"epoch": trainer.current_epoch + 1}
-        for name in ("train_loss", "validation_loss", "validation_dice"):
-            row[name] = f"{float(trainer.callback_metrics[name]):.5f}"
+        row |= {name: f"{float(trainer.callback_metrics[name]):.5f}" for name in LOGGED}
         rows = [old for old in read_log(self.log_file) if int(old["epoch"]) < row["epoch"]] + [row]
         with self.log_file.open("w", newline="", encoding="utf-8") as file:
             writer = csv.DictWriter(file, fieldnames=list(row))
             writer.writeheader()
             writer.writerows(rows)
         text = ", ".join(f"{name.replace('_', ' ')} {value}" for name, value in list(row.items())[1:])
-        self.report(row["epoch"], trainer.max_epochs, text)
+        self._say(trainer, row["epoch"], text)
+
+    def _say(self, trainer: lightning.Trainer, step: int, what: str) -> None:
+        if trainer.is_global_zero:
+            self.report(step, trainer.max_epochs, what)
 
 
 def read_log(path: Path) -> list[dict[str, str]]:
@@ -124,31 +184,74 @@ def plot_log(log: Path, picture: Path) -> None:
     figure.savefig(picture, dpi=120)
 
 
-def fit(network: nn.Module, recipe: Recipe, training, validation, out: Path, *, resume: bool, report: Progress) -> None:
-    """Train `network` in place; ``out/last.ckpt`` is renewed after every epoch and `resume` goes on from it."""
+def fit(
+    network: nn.Module,
+    recipe: Recipe,
+    training,
+    validation,
+    out: Path,
+    *,
+    resume: bool,
+    report: Progress,
+    machine: Mapping[str, object] | None = None,
+) -> None:
+    """Train `network` in place; ``out/last.ckpt`` is renewed after every epoch and `resume` goes on from it.
+
+    Parameters
+    ----------
+    training, validation : sources, see `SpineSegLib.training.sources`
+    machine : arguments of `lightning.Trainer` about devices and nodes
+    """
     for name in ("lightning.pytorch", "lightning.fabric", "lightning.pytorch.utilities.rank_zero"):
         logging.getLogger(name).setLevel(logging.ERROR)
     lightning.seed_everything(recipe.seed, verbose=False)
     validation.set_epoch(0)
-    keep = ModelCheckpoint(dirpath=out, filename="last", save_top_k=1, enable_version_counter=False)
+    module = Fit(network, recipe)
     trainer = lightning.Trainer(
         max_epochs=recipe.epochs,
-        callbacks=[_Epochs(training, out / "log.csv", report), keep],
+        callbacks=_callbacks(recipe, training, out, report),
+        accumulate_grad_batches=recipe.accumulate,
+        precision="bf16-mixed" if recipe.precision == "bfloat16" else "32-true",
+        gradient_clip_val=recipe.clip,
         logger=False,
         enable_progress_bar=False,
         enable_model_summary=False,
         num_sanity_val_steps=0,
         default_root_dir=out,
+        **(machine or {}),
     )
     checkpoint = out / "last.ckpt"
     with warnings.catch_warnings():
         warnings.filterwarnings(
-            "ignore", message=".*num_workers.*|.*does not have many workers.*|.*exists and is not empty.*"
+            "ignore",
+            message=".*num_workers.*|.*does not have many workers.*|.*exists and is not empty.*|.*LeafSpec.*"
+            "|.*smaller than the logging interval.*",
         )
         trainer.fit(
-            Fit(network, recipe),
-            DataLoader(training, batch_size=recipe.batch, shuffle=False, drop_last=True),
+            module,
+            DataLoader(training, batch_size=recipe.batch, shuffle=False, drop_last=len(training) >= recipe.batch),
             DataLoader(validation, batch_size=recipe.batch),
             ckpt_path=str(checkpoint) if resume and checkpoint.exists() else None,
             weights_only=True,
         )
+    best = out / "best.ckpt"
+    if recipe.keep == "best" and best.exists():
+        state = torch.load(best, map_location="cpu", weights_only=True)["state_dict"]
+        module.load_state_dict(state)
+
+
+def _callbacks(recipe: Recipe, training, out: Path, report: Progress) -> list[Callback]:
+    found: list[Callback] = [_Epochs(training, out / "log.csv", report)]
+    if recipe.average is not None:
+        found.append(EMAWeightAveraging(decay=recipe.average))
+    if recipe.early_stopping is not None:
+        monitor, mode = MONITORS[str(recipe.early_stopping.get("monitor", "dice"))]
+        found.append(EarlyStopping(monitor, mode=mode, patience=int(recipe.early_stopping.get("patience", 10))))
+    if recipe.keep == "best":
+        found.append(
+            ModelCheckpoint(
+                out, "best", monitor="validation_dice", mode="max", save_top_k=1, enable_version_counter=False
+            )
+        )
+    found.append(ModelCheckpoint(out, "last", save_top_k=1, enable_version_counter=False))
+    return found

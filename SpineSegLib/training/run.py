@@ -4,22 +4,26 @@ from __future__ import annotations
 
 import json
 import os
-from dataclasses import asdict
+from collections.abc import Mapping
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import torch
 
-from SpineSegLib.datasets import READERS, read_cases
+from SpineSegLib.datasets import Case, read_cases
+from SpineSegLib.datasets.splits import Split, read_split, split_cases, write_split
 from SpineSegLib.errors import problem
+from SpineSegLib.models import Card
 from SpineSegLib.models import card as find_card
 from SpineSegLib.models.weights import load_network, save_weights
 from SpineSegLib.networks import build
 from SpineSegLib.progress import Progress, silent
 from SpineSegLib.training.fit import fit, plot_log, read_log
 from SpineSegLib.training.recipe import Recipe, find_recipe, read_recipe
-from SpineSegLib.training.sources import CtCase, FilmSource, SliceSource
+from SpineSegLib.training.sources import SOURCES, Scan, targets_of
 
-SOURCES = {"slices": SliceSource, "films": FilmSource}
+VALIDATION_SEED = 1_000_003
+"""The validation set is drawn once, from a seed of its own: the recipe's and this."""
 
 
 def train(
@@ -28,7 +32,10 @@ def train(
     out: str | Path,
     *,
     weights: str | Path | None = None,
+    model: str | None = None,
+    fold: int | None = None,
     resume: bool = False,
+    machine: Mapping[str, object] | None = None,
     report: Progress = silent,
 ) -> Path:
     """Train a model.
@@ -38,9 +45,12 @@ def train(
     recipe : YAML file, or the name of one in ``Resources/Recipes``
     data : folder that the recipe's reader understands
     out : folder for ``weights.safetensors`` (float16), ``card.json`` (the card's ``weights`` entry), ``log.csv``,
-        ``curves.png`` and ``last.ckpt``; a finished run is not overwritten
+        ``curves.png``, ``split.json`` where the recipe splits, and ``last.ckpt``; a finished run is not overwritten
     weights : safetensors file of the same model to start from, instead of random weights
+    model : another model than the recipe's: papers train all of their networks alike
+    fold : which part is left out (0, 1, …), where the recipe splits into folds
     resume : go on from ``last.ckpt`` in `out`
+    machine : arguments of `lightning.Trainer` about devices and nodes: accelerator, devices, num_nodes, strategy
 
     Returns
     -------
@@ -51,19 +61,24 @@ def train(
     InputError : the recipe, the data or the output folder is at fault
     """
     name, recipe, out = find_recipe(recipe).stem, read_recipe(recipe), Path(out)
+    recipe = replace(recipe, model=model or recipe.model)
     card = find_card(recipe.model)
-    for field, known in (("data", READERS), ("source", SOURCES)):
-        if getattr(recipe, field) not in known:
-            found = f"{field} is {getattr(recipe, field)!r}"
-            raise problem(f"recipe {name}", found, f"one of {', '.join(known)}", "Correct the recipe")
+    if recipe.source not in SOURCES:
+        raise problem(
+            f"recipe {name}", f"source is {recipe.source!r}", f"one of {', '.join(SOURCES)}", "Correct the recipe"
+        )
     _prepare(out, resume)
     report(0, recipe.epochs, f"reading {data}")
     torch.manual_seed(recipe.seed)
-    training, validation = _sources(recipe, card.input, data)
-    start = "" if weights is None else " --weights FILE"
-    network = load_network(card, weights) if start else build(card.network["name"], card.network["arguments"])
+    reader, options = recipe.reader
+    cases = read_cases(reader, data, **options)
+    parts = _parts(recipe, cases, out, fold)
+    training, validation = _sources(recipe, card, *parts)
+    network = build(card.network["name"], card.network["arguments"]) if weights is None else load_network(card, weights)
     network.train()
-    fit(network, recipe, training, validation, out, resume=resume, report=report)
+    fit(network, recipe, training, validation, out, resume=resume, report=report, machine=machine)
+    if int(os.environ.get("LOCAL_RANK", "0")) or int(os.environ.get("NODE_RANK", "0")):
+        return out  # The first process writes for all.
     facts = save_weights(network, out / "weights.safetensors")
     log = read_log(out / "log.csv")
     entry = {
@@ -73,10 +88,9 @@ def train(
         "training": {
             "data": [dict(item) for item in recipe.training_data],
             "seed": recipe.seed,
-            "command": f"python -m SpineSegLib train {name} --data FOLDER --out FOLDER{start}",
+            "command": _command(name, model, fold, weights),
             "epochs": len(log),
-            "validation": "other random draws from the same scans; final Dice "
-            + (log[-1]["validation_dice"] if log else "not measured"),
+            "validation": _validated(recipe, log),
         },
     }
     (out / "card.json").write_text(
@@ -84,6 +98,22 @@ def train(
     )
     plot_log(out / "log.csv", out / "curves.png")
     return out
+
+
+def _command(name: str, model: str | None, fold: int | None, weights: object) -> str:
+    command = f"python -m SpineSegLib train {name} --data FOLDER --out FOLDER"
+    command += f" --model {model}" if model else ""
+    command += f" --fold {fold}" if fold is not None else ""
+    return command + (" --weights FILE" if weights else "")
+
+
+def _validated(recipe: Recipe, log: list[dict[str, str]]) -> str:
+    on = "other patients" if recipe.split else "other random draws from the same data"
+    if not log:
+        return f"{on}; not measured"
+    if recipe.keep == "best":
+        return f"{on}; best Dice {max(row['validation_dice'] for row in log)}"
+    return f"{on}; final Dice {log[-1]['validation_dice']}"
 
 
 def _prepare(out: Path, resume: bool) -> None:
@@ -100,18 +130,50 @@ def _prepare(out: Path, resume: bool) -> None:
         raise problem(out, "a read-only folder", "one that can be written", "Name another with --out")
 
 
-def _sources(recipe: Recipe, card_input, data):
-    settings = dict(recipe.sampling)
-    step = float(settings.pop("step"))
+def _parts(recipe: Recipe, cases: list[Case], out: Path, fold: int | None) -> tuple[list[Case], list[Case]]:
+    """Return the cases of training and of validation; the split is written beside the results, a resumed run's is kept.
+
+    A split of two parts (training and test) validates on the test part only where nothing is chosen by validation;
+    papers do so, and it is said in the log. Folds leave one part out, which is then the validation part.
+    """
+    if recipe.split is None:
+        if fold is not None:
+            raise problem("--fold", str(fold), "a recipe that splits into folds", "Leave --fold away")
+        return cases, cases
+    path = out / "split.json"
+    kept = path.exists()
+    split: Split = read_split(path, cases) if kept else split_cases(cases, recipe.split, seed=recipe.seed, fold=fold)
+    if not kept:
+        write_split(split, path)
+    by_name = {case.name: case for case in cases}
+    validation = split.validation or split.test
+    if not split.training or not validation:
+        found = f"{len(split.training)} cases to train on and {len(validation)} to validate on"
+        raise problem("--data", found, "at least one of each", "Add cases, or change the recipe's split")
+    return [by_name[each] for each in split.training], [by_name[each] for each in validation]
+
+
+def _sources(recipe: Recipe, card: Card, training: list[Case], validation: list[Case]):
+    targets = targets_of(card.structures, recipe.foreground)
+    kind, settings = SOURCES[recipe.source], dict(recipe.sampling)
+    seed, other_seed = recipe.seed, recipe.seed + VALIDATION_SEED
+    differing = {**settings, **recipe.validation}
     try:
-        cases = [CtCase(*case.load(), recipe.foreground, step) for case in read_cases(recipe.data, data)]
-    except ValueError as error:
-        raise problem(data, str(error), "labels that the recipe trains on", "Check --data and the recipe") from error
-    kind = SOURCES[recipe.source]
-    try:
-        training = kind(cases, card_input, seed=recipe.seed, samples=recipe.samples, **settings)
-        # The validation set is drawn once, from a seed of its own.
-        validation = kind(cases, card_input, seed=recipe.seed + 1_000_003, **{**settings, **dict(recipe.validation)})
-    except TypeError as error:
+        if recipe.source == "pictures":
+            samples, steps = recipe.samples, recipe.augmentation
+            first = kind(
+                training, targets, card.input, seed=seed, samples=samples, **{"augmentation": steps, **settings}
+            )
+            return first, kind(validation, targets, card.input, seed=other_seed, **{"shuffle": False, **differing})
+        step = float(settings.pop("step"))
+        differing.pop("step")
+        scans = {
+            case.name: Scan(*case.load(), targets, step) for case in {c.name: c for c in training + validation}.values()
+        }
+        arguments = (targets, step, card.input)
+        first = kind([scans[c.name] for c in training], *arguments, seed=seed, samples=recipe.samples, **settings)
+        return first, kind([scans[c.name] for c in validation], *arguments, seed=other_seed, **differing)
+    except (TypeError, KeyError) as error:
         raise problem("recipe", str(error), f"sampling arguments of {recipe.source}", "Correct the recipe") from error
-    return training, validation
+    except ValueError as error:
+        raise problem("--data", str(error), "data that the recipe trains on", "Check --data and the recipe") from error

@@ -20,7 +20,7 @@ from SpineSegLib.training.fit import read_log
 from SpineSegLib.training.losses import bce_loss, dice_loss, weighted_loss
 from SpineSegLib.training.randomise import randomise_ct, smooth_field
 from SpineSegLib.training.recipe import read_recipe
-from SpineSegLib.training.sources import CtCase, FilmSource, SliceSource
+from SpineSegLib.training.sources import FilmSource, Scan, SliceSource, targets_of
 
 
 def patient(step=6.0):
@@ -73,9 +73,8 @@ def recipe(tmp_path):
 @pytest.fixture
 def case():
     image, bodies, _ = patient()
-    return CtCase(
-        image, Segmentation.from_masks({Structure("vertebra", "L1"): bodies}, image.geometry), ("vertebra",), 6.0
-    )
+    labels = Segmentation.from_masks({Structure("vertebra", "L1"): bodies}, image.geometry)
+    return Scan(image, labels, targets_of((), ["vertebra"]), 6.0)
 
 
 def test_losses_have_their_analytic_values_and_gradients():
@@ -125,7 +124,7 @@ def test_samples_depend_on_seed_epoch_and_index_alone(case, kind):
     model = card("linknet34-ct-small" if kind is SliceSource else "unet-xray-small")
     settings = {"seed": 3, "samples": 4, "volumes": 2, "plain": 0.3, "size": 64}
     settings |= {} if kind is SliceSource else {"views": 2, "keep": 2}
-    one, two = kind([case], model.input, **settings), kind([case], model.input, **settings)
+    one, two = (kind([case], targets_of(model.structures), case.step, model.input, **settings) for _ in range(2))
     one.set_epoch(0)
     one.set_epoch(1)
     two.set_epoch(1)  # as a resumed run does
@@ -141,7 +140,9 @@ def test_samples_depend_on_seed_epoch_and_index_alone(case, kind):
 
 
 def test_masks_of_slices_lie_on_bright_bone(case):
-    source = SliceSource([case], card("linknet34-ct-small").input, seed=1, samples=12, volumes=1, plain=1.0, size=96)
+    settings = {"seed": 1, "samples": 12, "volumes": 1, "plain": 1.0, "size": 96}
+    model = card("linknet34-ct-small")
+    source = SliceSource([case], targets_of(model.structures), case.step, model.input, **settings)
     source.set_epoch(0)
     inside, outside = [], []
     for index in range(12):
@@ -209,11 +210,11 @@ def test_a_stopped_run_goes_on_to_the_same_curve_and_weights(folder, recipe, tmp
         ({"epochs": 0}, "epochs is 0"),
         ({"seed": "x"}, "seed is 'x'"),
         ({"speed": 9}, "unknown speed"),
-        ({"data": "nowhere"}, "data is 'nowhere'"),
+        ({"data": "nowhere"}, "the reader 'nowhere'"),
         ({"source": "dreams"}, "source is 'dreams'"),
         ({"model": "unet9"}, "no model 'unet9'"),
         ({"sampling": {"step": 6.0, "colour": 1, "volumes": 1, "plain": 0}}, "colour"),
-        ({"foreground": ["sacrum"]}, "sacrum"),
+        ({"foreground": ["sacrum"]}, "labels are vertebra"),
     ],
 )
 def test_a_wrong_recipe_is_refused_in_one_line(folder, recipe, tmp_path, changes, says):

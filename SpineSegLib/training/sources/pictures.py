@@ -1,0 +1,99 @@
+"""Pictures and their masks, augmented."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+import torch
+
+from SpineSegLib.datasets import Case
+from SpineSegLib.errors import problem
+from SpineSegLib.models.preprocess import Letterbox, scale_intensity
+from SpineSegLib.training.augment import augmentation as augmentation_of
+from SpineSegLib.training.sources.volumes import Targets, masks_of
+
+
+class PictureSource(torch.utils.data.Dataset):
+    """Radiographs or single slices, each fitted into the network's square as in use.
+
+    A sample is (channels, size, size) in 0…1 and its masks (outputs, size, size). Pictures are read once and kept at
+    the network's size.
+
+    Parameters
+    ----------
+    cases : labelled pictures
+    targets : see `targets_of`
+    card_input : of the model card
+    seed : of the augmentation and of the order
+    samples : samples an epoch; every case once where it is None
+    size : pixels of the square; the card's unless given
+    augmentation : steps, see `augment`
+    raw : augment before the intensities are scaled, so that crops and contrasts are scaled as in use; papers augment
+        what is scaled already
+    shuffle : draw the order anew in each epoch
+    """
+
+    def __init__(
+        self,
+        cases: Sequence[Case],
+        targets: Targets,
+        card_input: Mapping,
+        *,
+        seed: int,
+        samples: int | None = None,
+        size: int | None = None,
+        augmentation: Sequence[Mapping] = (),
+        raw: bool = False,
+        shuffle: bool = True,
+    ):
+        self.cases, self.targets, self.input, self.seed = list(cases), targets, card_input, seed
+        self.size = size or int(card_input["size"][0])
+        self.augment = augmentation_of(augmentation) if augmentation else None
+        self.raw, self.shuffle = raw, shuffle
+        self.samples = samples or len(self.cases)
+        self.kept: dict[int, tuple[np.ndarray, np.ndarray]] = {}
+        self.epoch, self.order = -1, np.arange(self.samples) % max(1, len(self.cases))
+
+    def __len__(self) -> int:
+        return self.samples
+
+    def set_epoch(self, epoch: int) -> None:
+        """Draw the order of an epoch."""
+        self.epoch = epoch
+        if self.shuffle:
+            random = np.random.default_rng([self.seed, epoch])
+            rounds = -(-self.samples // len(self.cases))
+            self.order = np.concatenate([random.permutation(len(self.cases)) for _ in range(rounds)])[: self.samples]
+
+    def __getitem__(self, index: int) -> tuple[torch.Tensor, torch.Tensor]:
+        random = np.random.default_rng([self.seed, max(self.epoch, 0), 1_000_000 + index])
+        picture, masks = self._case(int(self.order[index]))
+        picture, masks = picture.astype(np.float32), masks.astype(np.float32)
+        if self.augment:
+            picture, masks = self.augment(picture, masks, random)
+        if self.raw:
+            picture = scale_intensity(picture, self.input["intensity"])
+        box = Letterbox(picture.shape, self.size)
+        square = np.repeat(box.pad(picture.astype(np.float32))[None], int(self.input["channels"]), axis=0)
+        return torch.from_numpy(square), torch.from_numpy(np.stack([box.pad(mask) for mask in masks]))
+
+    def _case(self, number: int) -> tuple[np.ndarray, np.ndarray]:
+        """Return a picture and its masks at the network's size, read when they are needed first."""
+        if number not in self.kept:
+            case = self.cases[number]
+            image, labels = case.load()
+            if not image.geometry.is_2d:
+                found = f"{case.name} is a volume of {image.geometry.shape[0]} slices"
+                raise problem("data", found, "single pictures", "Choose the source 'slices' or another reader")
+            _, down, across = image.geometry.step
+            box = Letterbox(image.array.shape[1:], self.size, aspect=down / across)
+            picture = box.shrink(image.array[0])
+            if self.raw:
+                low, high = float(picture.min()), float(picture.max())
+                picture = (picture - low) / max(high - low, 1e-6)
+            else:
+                picture = scale_intensity(picture, self.input["intensity"])
+            masks = [box.shrink(mask[0], labels=True) for mask in masks_of(labels, self.targets)]
+            self.kept[number] = picture.astype(np.float16), np.stack(masks)
+        return self.kept[number]
