@@ -11,10 +11,17 @@ from SpineSegLib.errors import problem
 __all__ = ["READERS", "Case", "read_cases"]
 
 READERS: dict[str, str] = {
+    "bids": "bids",
+    "cervspinenet": "cervspinenet",
     "ct-folder": "ct_folder",
+    "ctspine1k": "ctspine1k",
+    "dicom-seg": "dicom_seg",
     "image-mask-folder": "image_mask_folder",
     "phantom-folder": "phantom_folder",
+    "spider": "spider",
     "spider-slices": "spider_slices",
+    "verse": "verse",
+    "volume-folder": "volume_folder",
 }
 """Name in a recipe -> module of this package, whose ``cases(folder, **options)`` lists the set."""
 
