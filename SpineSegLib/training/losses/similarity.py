@@ -43,8 +43,11 @@ def _smooth(maps: torch.Tensor) -> torch.Tensor:
     away = torch.arange(WINDOW, dtype=maps.dtype, device=maps.device) - WINDOW // 2
     weights = torch.exp(-(away**2) / (2 * SIGMA**2))
     weights = weights / weights.sum()
-    flat = maps.reshape(-1, 1, *maps.shape[-2:])
-    flat = functional.conv2d(functional.conv2d(flat, weights[None, None, :, None]), weights[None, None, None, :])
+    # As channels that are each convolved alone: many times faster on a CPU than as pictures of one channel.
+    flat = maps.reshape(1, -1, *maps.shape[-2:])
+    count = flat.shape[1]
+    flat = functional.conv2d(flat, weights[:, None].expand(count, 1, -1, 1), groups=count)
+    flat = functional.conv2d(flat, weights.expand(count, 1, 1, -1), groups=count)
     return flat.reshape(*maps.shape[:-2], *flat.shape[-2:])
 
 
