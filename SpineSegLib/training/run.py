@@ -72,8 +72,8 @@ def train(
     torch.manual_seed(recipe.seed)
     reader, options = recipe.reader
     cases = read_cases(reader, data, **options)
-    parts = _parts(recipe, cases, out, fold)
-    training, validation = _sources(recipe, card, *parts)
+    split = _split(recipe, cases, out, fold)
+    training, validation = _sources(recipe, card, *_parts(split, cases))
     network = build(card.network["name"], card.network["arguments"]) if weights is None else load_network(card, weights)
     network.train()
     fit(network, recipe, training, validation, out, resume=resume, report=report, machine=machine)
@@ -90,7 +90,7 @@ def train(
             "seed": recipe.seed,
             "command": _command(name, model, fold, weights),
             "epochs": len(log),
-            "validation": _validated(recipe, log),
+            "validation": _validated(recipe, split, log),
         },
     }
     (out / "card.json").write_text(
@@ -107,8 +107,10 @@ def _command(name: str, model: str | None, fold: int | None, weights: object) ->
     return command + (" --weights FILE" if weights else "")
 
 
-def _validated(recipe: Recipe, log: list[dict[str, str]]) -> str:
-    on = "other patients" if recipe.split else "other random draws from the same data"
+def _validated(recipe: Recipe, split: Split | None, log: list[dict[str, str]]) -> str:
+    on = "other random draws from the same data"
+    if recipe.split:
+        on = "patients of the validation part" if split.validation else "patients of the test part, having no other"
     if not log:
         return f"{on}; not measured"
     if recipe.keep == "best":
@@ -130,21 +132,28 @@ def _prepare(out: Path, resume: bool) -> None:
         raise problem(out, "a read-only folder", "one that can be written", "Name another with --out")
 
 
-def _parts(recipe: Recipe, cases: list[Case], out: Path, fold: int | None) -> tuple[list[Case], list[Case]]:
-    """Return the cases of training and of validation; the split is written beside the results, a resumed run's is kept.
-
-    A split of two parts (training and test) validates on the test part only where nothing is chosen by validation;
-    papers do so, and it is said in the log. Folds leave one part out, which is then the validation part.
-    """
-    if recipe.split is None:
-        if fold is not None:
-            raise problem("--fold", str(fold), "a recipe that splits into folds", "Leave --fold away")
-        return cases, cases
+def _split(recipe: Recipe, cases: list[Case], out: Path, fold: int | None) -> Split | None:
+    """Return the split of a recipe that has one; it is written beside the results, and a resumed run's is kept."""
+    folds = bool(recipe.split) and "folds" in recipe.split
+    if fold is not None and not folds:
+        raise problem("--fold", str(fold), "a recipe that splits into folds", "Leave --fold away")
+    if not recipe.split or (folds and fold is None):
+        return None  # Without --fold, a recipe of folds trains on all.
     path = out / "split.json"
-    kept = path.exists()
-    split: Split = read_split(path, cases) if kept else split_cases(cases, recipe.split, seed=recipe.seed, fold=fold)
-    if not kept:
-        write_split(split, path)
+    if path.exists():
+        return read_split(path, cases)
+    split = split_cases(cases, recipe.split, seed=recipe.seed, fold=fold)
+    write_split(split, path)
+    return split
+
+
+def _parts(split: Split | None, cases: list[Case]) -> tuple[list[Case], list[Case]]:
+    """Return the cases of training and of validation.
+
+    Papers that split in two, training and test, validate on the test part; the card says so.
+    """
+    if split is None:
+        return cases, cases
     by_name = {case.name: case for case in cases}
     validation = split.validation or split.test
     if not split.training or not validation:

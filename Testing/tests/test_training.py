@@ -1,7 +1,6 @@
 """Training: samples, losses, recipes, and a run that stops and goes on."""
 
 import json
-import math
 
 import numpy as np
 import pytest
@@ -17,7 +16,6 @@ from SpineSegLib.models import card, load_network
 from SpineSegLib.resources import resource
 from SpineSegLib.training import train
 from SpineSegLib.training.fit import read_log
-from SpineSegLib.training.losses import bce_loss, dice_loss, weighted_loss
 from SpineSegLib.training.randomise import randomise_ct, smooth_field
 from SpineSegLib.training.recipe import read_recipe
 from SpineSegLib.training.sources import FilmSource, Scan, SliceSource, targets_of
@@ -75,27 +73,6 @@ def case():
     image, bodies, _ = patient()
     labels = Segmentation.from_masks({Structure("vertebra", "L1"): bodies}, image.geometry)
     return Scan(image, labels, targets_of((), ["vertebra"]), 6.0)
-
-
-def test_losses_have_their_analytic_values_and_gradients():
-    logits = torch.tensor([[[[0.0, 0.0], [0.0, 0.0]]]], dtype=torch.float64, requires_grad=True)
-    masks = torch.tensor([[[[1.0, 0.0], [0.0, 0.0]]]], dtype=torch.float64)
-    assert bce_loss(logits, masks).item() == pytest.approx(math.log(2))
-    assert dice_loss(logits, masks).item() == pytest.approx(1 - (2 * 0.5 + 1) / (2 + 1 + 1))
-    total = weighted_loss(logits, masks, {"bce": 0.25, "dice": 3})
-    assert total.item() == pytest.approx(0.25 * math.log(2) + 3 * 0.5)
-    assert torch.autograd.gradcheck(lambda x: weighted_loss(x, masks, {"bce": 1, "dice": 1}), logits)
-    perfect = torch.where(masks > 0, 40.0, -40.0)
-    assert weighted_loss(perfect, masks, {"bce": 1, "dice": 1}).item() == pytest.approx(0, abs=1e-6)
-
-
-def test_dice_and_bce_agree_with_monai():
-    losses = pytest.importorskip("monai.losses")
-    generator = torch.Generator().manual_seed(4)
-    logits = torch.randn(3, 1, 8, 9, generator=generator)
-    masks = (torch.rand(3, 1, 8, 9, generator=generator) > 0.7).float()
-    theirs = losses.DiceLoss(sigmoid=True, batch=True, smooth_nr=1.0, smooth_dr=1.0)(logits, masks)
-    torch.testing.assert_close(dice_loss(logits, masks), theirs)
 
 
 def test_randomised_patients_differ_but_keep_the_spine_where_it_is(case):
