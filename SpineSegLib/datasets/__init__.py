@@ -11,12 +11,16 @@ from SpineSegLib.errors import problem
 __all__ = ["READERS", "Case", "read_cases"]
 
 READERS: dict[str, str] = {
+    "aasce": "aasce",
     "bids": "bids",
+    "buu-lspine": "buu_lspine",
     "cervspinenet": "cervspinenet",
+    "csxa": "csxa",
     "ct-folder": "ct_folder",
     "ctspine1k": "ctspine1k",
     "dicom-seg": "dicom_seg",
     "image-mask-folder": "image_mask_folder",
+    "nhanes": "nhanes",
     "phantom-folder": "phantom_folder",
     "spider": "spider",
     "spider-slices": "spider_slices",

@@ -21,7 +21,8 @@ class Case:
     name : unique in the set, safe as a file name
     patient : whom it shows; splits keep a patient together
     load : reads the image and its labels, on one grid; InputError when a file is at fault
-    landmarks : reads level -> (n, 2) float64 x, y in pixels, in the reader's documented order; None without any
+    landmarks : reads level -> points, float64, in the reader's documented order: (n, 2) x, y in pixels for a picture,
+        (n, 3) RAS in mm for a volume (VerSe: (1, 3), the centre of the vertebral body); None without any
     labelled : kinds of structure that the set labels completely; None where that is unknown
     """
 

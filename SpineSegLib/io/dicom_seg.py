@@ -39,11 +39,13 @@ class SegmentationFile:
     ----------
     path : its file
     series : the files of the series that it was made on; empty when they are not there
+    modality : of that series as DICOM says it, or empty
     uid, patient, study : SOP instance UID, patient identifier and study UID; not to be shown or written anywhere
     """
 
     path: Path
     series: tuple[Path, ...]
+    modality: str
     uid: str
     patient: str
     study: str
@@ -57,9 +59,12 @@ def find_segmentations(files: Iterable[Path]) -> list[SegmentationFile]:
     found = headers(files)
     series_of = {str(header.get("SOPInstanceUID", "")): str(header.get("SeriesInstanceUID", "")) for _, header in found}
     images: dict[str, list[Path]] = {}
+    modality_of: dict[str, str] = {}
     for path, header in found:
         if header.get("Modality") != "SEG":
-            images.setdefault(str(header.get("SeriesInstanceUID", "")), []).append(path)
+            series = str(header.get("SeriesInstanceUID", ""))
+            images.setdefault(series, []).append(path)
+            modality_of[series] = str(header.get("Modality", ""))
     segmentations = []
     for path, header in found:
         if header.get("Modality") != "SEG":
@@ -72,6 +77,7 @@ def find_segmentations(files: Iterable[Path]) -> list[SegmentationFile]:
             SegmentationFile(
                 path,
                 tuple(images.get(series, ())),
+                modality_of.get(series, ""),
                 str(source.get("SOPInstanceUID", path.name)),
                 str(source.get("PatientID", "")),
                 str(source.get("StudyInstanceUID", "")),

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from SpineSegLib.anatomy import Structure
 from SpineSegLib.errors import InputError, problem
-from SpineSegLib.image import MODALITIES, Image, Segmentation
+from SpineSegLib.image import MODALITIES, Geometry, Image, Segmentation
 from SpineSegLib.io import label_maps, nrrd, pictures, seg_nrrd, volumes
 from SpineSegLib.io.damaged import DAMAGED
 from SpineSegLib.io.suffixes import DICOM, META, NIFTI, NRRD, PICTURES, SEG_NRRD, suffix_of
@@ -56,6 +56,20 @@ def read_image(path: str | Path, *, modality: str | None = None, report: Progres
         if suffix in (*NIFTI, *NRRD, *META):
             return volumes.as_image(path, modality)
         raise _unknown(path, suffix, "an image")
+
+
+def read_geometry(path: str | Path) -> Geometry:
+    """Read the grid of an image, without its voxels where the format allows that (NIfTI).
+
+    Raises
+    ------
+    InputError : as for `read_image`
+    """
+    path = Path(path)
+    if suffix_of(path) in NIFTI:
+        with _readable(path):
+            return volumes.read_nifti_grid(path)
+    return read_image(path).geometry
 
 
 def read_segmentation(path: str | Path, *, structures: Mapping[int, Structure | str] | None = None) -> Segmentation:

@@ -60,6 +60,29 @@ def read_volume(path: Path) -> tuple[np.ndarray, Geometry, str | None]:
     return array.reshape(geometry.shape), geometry, modality if modality in ("XR", "CT", "MR") else None
 
 
+def read_nifti_grid(path: Path) -> Geometry:
+    """Read the grid of a NIfTI file as `read_volume` gives it, without the voxels.
+
+    Raises
+    ------
+    InputError : as for `read_volume`
+    """
+    import SimpleITK as sitk
+
+    reader = sitk.ImageFileReader()
+    reader.SetFileName(str(path))
+    try:
+        with itk.quiet():
+            reader.ReadImageInformation()
+    except RuntimeError:
+        # It says what is wrong.
+        return read_volume(path)[1]
+    source, _ = _note(reader)
+    return (
+        itk.geometry_of(reader, source or SpacingSource.HEADER) if reader.GetDimension() < 4 else read_volume(path)[1]
+    )
+
+
 def _one_volume(path: Path, image) -> np.ndarray:
     if image.GetNumberOfComponentsPerPixel() != 1:
         raise problem(
