@@ -58,7 +58,7 @@ class Fit(lightning.LightningModule):
         else:
             loss = self.loss(self(images), masks)
         if not torch.isfinite(loss):
-            found = f"the loss is {float(loss)} in epoch {self.current_epoch + 1}"
+            found = f"the loss is {float(loss.detach())} in epoch {self.current_epoch + 1}"
             raise problem("train", found, "a number", "Lower the learning rate, or use precision: float32")
         self.log("train_loss", loss, on_step=False, on_epoch=True, batch_size=len(images), sync_dist=True)
         return loss

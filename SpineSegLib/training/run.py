@@ -109,7 +109,7 @@ def _command(name: str, model: str | None, fold: int | None, weights: object) ->
 
 def _validated(recipe: Recipe, split: Split | None, log: list[dict[str, str]]) -> str:
     on = "other random draws from the same data"
-    if recipe.split:
+    if split is not None:
         on = "patients of the validation part" if split.validation else "patients of the test part, having no other"
     if not log:
         return f"{on}; not measured"

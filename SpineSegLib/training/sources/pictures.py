@@ -9,7 +9,7 @@ import torch
 
 from SpineSegLib.datasets import Case
 from SpineSegLib.errors import problem
-from SpineSegLib.models.preprocess import Letterbox, scale_intensity
+from SpineSegLib.models.preprocess import Letterbox, fitted, scale_intensity, smoothed
 from SpineSegLib.training.augment import augmentation as augmentation_of
 from SpineSegLib.training.sources.volumes import Targets, masks_of
 
@@ -88,12 +88,14 @@ class PictureSource(torch.utils.data.Dataset):
                 raise problem("data", found, "single pictures", "Choose the source 'slices' or another reader")
             _, down, across = image.geometry.step
             box = Letterbox(image.array.shape[1:], self.size, aspect=down / across)
-            picture = box.shrink(image.array[0])
+            masks = [box.shrink(mask[0], labels=True) for mask in masks_of(labels, self.targets)]
             if self.raw:
+                picture = smoothed(box.shrink(image.array[0]), self.input["intensity"])
                 low, high = float(picture.min()), float(picture.max())
                 picture = (picture - low) / max(high - low, 1e-6)
             else:
-                picture = scale_intensity(picture, self.input["intensity"])
-            masks = [box.shrink(mask[0], labels=True) for mask in masks_of(labels, self.targets)]
+                picture = fitted(image.array[0], box, self.input["intensity"])
+            if self.input["intensity"].get("square"):
+                picture, masks = box.pad(picture), [box.pad(mask) for mask in masks]
             self.kept[number] = picture.astype(np.float16), np.stack(masks)
         return self.kept[number]

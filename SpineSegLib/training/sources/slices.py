@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch.nn import functional
 
-from SpineSegLib.models.preprocess import PLANES, scale_intensity
+from SpineSegLib.models.preprocess import PLANES, scale_intensity, smoothed
 from SpineSegLib.training.sources.volumes import Scan, VolumeSource
 
 
@@ -37,6 +37,7 @@ class SliceSource(VolumeSource):
 
     def prepared(self, scan: Scan, volume: np.ndarray, random: np.random.Generator) -> list:
         """Return the volume as 16-bit integers, its targets, and voxels of the spine to look at."""
+        volume = smoothed(volume, self.input["intensity"], step=self.step / float(self.input["spacing"]))
         spine = np.argwhere(scan.target.any(axis=0))
         spine = spine[random.integers(len(spine), size=4096)]
         return [(np.rint(volume).clip(-32768, 32767).astype(np.int16), scan.target, spine)]
