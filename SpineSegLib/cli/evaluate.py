@@ -22,8 +22,8 @@ def add_to(commands: argparse._SubParsersAction) -> None:
         help="measure a segmentation against the truth",
         description="Measure a segmentation against the truth, overall and per structure, on the truth's grid.",
     )
-    parser.add_argument("prediction", metavar="PREDICTION", help=".seg.nrrd, label map or mask picture")
-    parser.add_argument("truth", metavar="TRUTH", help=".seg.nrrd, label map or mask picture")
+    parser.add_argument("prediction", metavar="PREDICTION", help=".seg.nrrd, DICOM SEG, label map or mask picture")
+    parser.add_argument("truth", metavar="TRUTH", help=".seg.nrrd, DICOM SEG, label map or mask picture")
     for side in ("prediction", "truth"):
         parser.add_argument(
             f"--{side}-labels",

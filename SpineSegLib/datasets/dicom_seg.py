@@ -14,8 +14,7 @@ from pathlib import Path
 from SpineSegLib.datasets.cases import Case, existing
 from SpineSegLib.datasets.sagittal import sagittal_cases
 from SpineSegLib.errors import problem
-from SpineSegLib.image import Image, Segmentation
-from SpineSegLib.io import read_image
+from SpineSegLib.io import read_labelled_series
 
 
 def cases(folder: str | Path, *, modality: str | None = None, slices: str | int | None = None) -> list[Case]:
@@ -50,16 +49,13 @@ def cases(folder: str | Path, *, modality: str | None = None, slices: str | int 
             continue
         name = f"seg-{sha256(one.uid.encode()).hexdigest()[:12]}"
         listed.append(
-            Case(name, first.setdefault(one.patient or one.study, name), partial(_read, one.path, one.series))
+            Case(
+                name,
+                first.setdefault(one.patient or one.study, name),
+                partial(read_labelled_series, one.path, one.series),
+            )
         )
     if not listed:
         raise problem("modality", repr(modality), "that of some series", "Correct the recipe")
     listed.sort(key=lambda case: case.name)
     return listed if slices is None else [one for case in listed for one in sagittal_cases(case, slices)]
-
-
-def _read(path: Path, series: tuple[Path, ...]) -> tuple[Image, Segmentation]:
-    from SpineSegLib.io.dicom_seg import read_dicom_seg
-
-    image = read_image(series[0])
-    return image, read_dicom_seg(path, image.geometry)

@@ -7,13 +7,14 @@ loads neither SimpleITK nor pydicom.
 
 from SpineSegLib.io.atomic import all_written_whole, written_whole
 from SpineSegLib.io.overlay import write_overlay
-from SpineSegLib.io.reading import read_geometry, read_image, read_segmentation
+from SpineSegLib.io.reading import read_geometry, read_image, read_labelled_series, read_segmentation
 from SpineSegLib.io.writing import write_image, write_segmentation
 
 __all__ = [
     "all_written_whole",
     "read_geometry",
     "read_image",
+    "read_labelled_series",
     "read_segmentation",
     "write_image",
     "write_overlay",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -102,6 +102,21 @@ def read_segmentation(path: str | Path, *, structures: Mapping[int, Structure | 
         if suffix in (*NIFTI, *NRRD, *META, *PICTURES):
             return label_maps.read_label_map(path, structures)
         raise _unknown(path, suffix, "a segmentation")
+
+
+def read_labelled_series(segmentation: Path, series: Sequence[Path]) -> tuple[Image, Segmentation]:
+    """Read a DICOM series and a DICOM segmentation of it, as `SpineSegLib.io.dicom_seg.find_segmentations` finds them.
+
+    Raises
+    ------
+    InputError : a file is damaged, or the frames do not lie on the grid of the series
+    """
+    from SpineSegLib.io.dicom_seg import read_dicom_seg
+    from SpineSegLib.io.dicom_series import read_slices
+
+    with _readable(segmentation):
+        image = read_slices(series[0].parent, list(series), None, silent)
+        return image, read_dicom_seg(segmentation, image.geometry)
 
 
 def _renamed(segmentation: Segmentation, structures: Mapping[int, Structure | str]) -> Segmentation:

@@ -1,5 +1,7 @@
 """DICOM segmentations, written by highdicom (which knows nothing of our reader) on oblique series."""
 
+import json
+
 import numpy as np
 import pydicom
 import pytest
@@ -9,10 +11,11 @@ from pydicom.uid import DeflatedExplicitVRLittleEndian, JPEGLSLossless, RLELossl
 from seg_writing import DESCRIBED, L1, L2, NEOPLASM, VERTEBRA, write_seg
 
 from SpineSegLib.anatomy import Structure
+from SpineSegLib.cli import main
 from SpineSegLib.errors import InputError
 from SpineSegLib.evaluation import evaluate
 from SpineSegLib.image import Geometry, Segmentation
-from SpineSegLib.io import read_image, read_segmentation
+from SpineSegLib.io import read_image, read_segmentation, write_segmentation
 
 
 @pytest.fixture
@@ -310,6 +313,34 @@ def test_a_damaged_segmentation_is_refused_in_one_line(oblique, stored, masks, t
         read_segmentation(path)
     assert said in str(error.value)
     assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize("kind", ["BINARY", "FRACTIONAL"])
+def test_files_that_are_cut_off_or_scrambled_never_break_the_reader(oblique, stored, masks, tmp_path, kind):
+    """Each is read, or refused in one line; what is read has the right shape."""
+    whole = write_seg(tmp_path / "seg.dcm", oblique, stored, masks, kind=kind).read_bytes()
+    rng, path, refused = np.random.default_rng(5), tmp_path / "bad.dcm", 0
+    (tmp_path / "seg.dcm").unlink()
+    for trial in range(60):
+        damaged = bytearray(whole[: rng.integers(200, len(whole))] if trial % 2 else whole)
+        for place in rng.integers(132, len(damaged), 12):
+            damaged[place] = rng.integers(256)
+        path.write_bytes(damaged)
+        try:
+            found = read_segmentation(path)
+            assert all(layer.shape == found.geometry.shape for layer in found.layers)
+        except InputError as error:
+            assert "\n" not in str(error)
+            refused += 1
+    assert refused > 20
+
+
+def test_the_command_evaluate_takes_a_segmentation_as_the_truth(oblique, stored, masks, tmp_path, capsys):
+    write_series(tmp_path, oblique, stored)
+    truth = write_seg(tmp_path / "seg.dcm", oblique, stored, masks[:2], DESCRIBED[:2])
+    write_segmentation(read_segmentation(truth), tmp_path / "same.seg.nrrd")
+    assert main(["evaluate", str(tmp_path / "same.seg.nrrd"), str(truth), "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["overall"]["dice"] == 1.0
 
 
 def test_images_are_no_segmentation(oblique, stored, tmp_path):
