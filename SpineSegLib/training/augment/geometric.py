@@ -33,10 +33,9 @@ def rotate(
     if (degrees is None) == (choose is None):
         msg = "rotate takes either degrees or choose"
         raise ValueError(msg)
-    if choose is not None:
-        if not isinstance(choose, Sequence) or not choose:
-            msg = f"choose is {choose!r}, expected a list of ranges"
-            raise ValueError(msg)
+    if choose is not None and (not isinstance(choose, Sequence) or not choose):
+        msg = f"choose is {choose!r}, expected a list of ranges"
+        raise ValueError(msg)
     angles = [signed("degrees", limits, random) for limits in (choose or [degrees])]
     return np.asarray(create_rotate(2, -np.deg2rad(angles[random.integers(len(angles))])))
 
