@@ -310,6 +310,7 @@ def structure_named(name: str) -> Structure:
     return Structure("other", label=name)
 
 
+@cache
 def structure_coded(value: str, region_value: str | None = None) -> Structure | None:
     """Return the structure with this SNOMED-CT type (and region), or None when there is none or more than one."""
     found = [
