@@ -17,6 +17,7 @@ import numpy as np
 
 from SpineSegLib.anatomy import structure_named
 from SpineSegLib.datasets.cases import Case, existing
+from SpineSegLib.datasets.grids import described
 from SpineSegLib.errors import problem
 from SpineSegLib.image import Image, Segmentation
 from SpineSegLib.io import read_image
@@ -53,8 +54,9 @@ def _read_case(case: Path) -> tuple[Image, Segmentation]:
             continue
         mask = read_image(path)
         if not mask.geometry.same_as(image.geometry):
-            found = f"a mask of {mask.geometry.shape} voxels (k, j, i)"
-            raise problem(path, found, f"the grid of its image, {image.geometry.shape}", "Resample or replace the mask")
+            found = f"its grid is {described(mask.geometry)}"
+            expected = f"that of its image, {described(image.geometry)}"
+            raise problem(path, found, expected, "Resample or replace the mask")
         label = len(structures) + 1
         labels[mask.array > 0] = label
         structures[label] = structure

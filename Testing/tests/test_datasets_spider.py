@@ -11,6 +11,7 @@ from SpineSegLib.datasets.sagittal import middle_slice, sagittal_cases, sagittal
 from SpineSegLib.datasets.spider import label_table
 from SpineSegLib.errors import InputError
 from SpineSegLib.image import Geometry, Image, Segmentation
+from SpineSegLib.training.sources import PictureSource, targets_of
 
 
 @pytest.fixture
@@ -164,6 +165,19 @@ def test_more_slices_than_there_are_is_told(tmp_path, grid):
 def test_slices_that_are_no_number_are_refused(slices):
     with pytest.raises(InputError, match=r'slices: .*; expected "mid" or a number from 1'):
         sagittal_cases(Case("a", "a", lambda: None), slices)
+
+
+def test_networks_for_pictures_can_train_on_the_slices(tmp_path, grid):
+    write_series(tmp_path, grid)
+    structures = [Structure("vertebrae"), Structure("discs")]
+    card_input = {"size": [64, 64], "channels": 1, "intensity": {"kind": "percentile", "low": 1, "high": 99}}
+    source = PictureSource(read_cases("spider", tmp_path, slices=3), targets_of(structures), card_input, seed=1)
+    source.set_epoch(0)
+    picture, masks = source[0]
+    assert len(source) == 12
+    assert picture.shape == (1, 64, 64)
+    assert masks.shape == (2, 64, 64)
+    assert masks[0].sum() > masks[1].sum() > 0
 
 
 def test_missing_files_and_other_layouts_are_told(tmp_path, grid):

@@ -14,12 +14,15 @@ from dataset_volumes import (
     write_verse_bids,
     write_verse_miccai,
 )
+from simple_body import simple_body
 
 from SpineSegLib.datasets import read_cases
 from SpineSegLib.datasets.verse import centroids
 from SpineSegLib.errors import InputError
 from SpineSegLib.image import Geometry
 from SpineSegLib.io import read_geometry, read_segmentation
+from SpineSegLib.phantom.cases import Order, image_of
+from SpineSegLib.phantom.write import write_case
 
 LEVELS = {28: "T13", 20: "L1", 25: "L6"}
 STEPS = {"LAS": (0.4, 0.4, 2.0), "PIR": (0.4, 0.4, 2.0), "RAS": (0.9, 0.7, 1.3), "ASL": (1.0, 1.0, 1.0)}
@@ -241,6 +244,23 @@ def test_rows_of_nan_are_skipped_however_they_are_written(tmp_path):
     rows = '[{"label": 8, "X": NaN, "Y": NaN, "Z": NaN}, {"label": 9, "X": "nan", "Y": "nan", "Z": "nan"}]'
     (tmp_path / "a_ctd.json").write_text(rows)
     assert centroids(tmp_path / "a_ctd.json", Geometry((9, 9, 9), np.eye(4))) == {}
+
+
+@pytest.mark.parametrize("kind", ["ct", "mr"])
+def test_volumes_of_the_digital_spine_are_read_as_they_were_made(tmp_path, kind):
+    """Other code than that of the toy spines writes them in VerSe's BIDS form, on a grid turned by 8 degrees."""
+    made = image_of(simple_body(1.0), Order(kind, size=64, rotation=8.0), 0, image_seed=7)
+    write_case(made, tmp_path)
+    (case,) = read_cases("verse", tmp_path)
+    image, labels = case.load()
+    assert image.modality == made.image.modality
+    assert np.array_equal(image.array, made.image.array)
+    levels = {"C3", "C4", "C5", "C6"}
+    assert {segment.name for segment in labels.segments} == set(case.landmarks()) == levels
+    for level, point in case.landmarks().items():
+        assert np.array_equal(labels.mask(level), made.masks.mask(level))
+        index = tuple(np.rint(made.image.geometry.to_index(point[0])).astype(int))
+        assert made.masks.mask(f"{level} body")[index]
 
 
 def test_unknown_layouts_and_missing_halves_are_told(tmp_path):
