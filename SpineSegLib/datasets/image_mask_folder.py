@@ -24,9 +24,10 @@ from SpineSegLib.anatomy import Structure, structure_named
 from SpineSegLib.datasets.cases import Case, existing
 from SpineSegLib.datasets.files import IMAGES, LABELS, by_stem, on_one_grid, whose
 from SpineSegLib.errors import problem
-from SpineSegLib.image import Image, Segmentation
+from SpineSegLib.image import Geometry, Image, Segmentation
 from SpineSegLib.io import read_image, read_segmentation
-from SpineSegLib.io.suffixes import suffix_of
+from SpineSegLib.io.pictures import grey, picture_geometry, pixels
+from SpineSegLib.io.suffixes import SEG_NRRD, suffix_of
 
 
 def cases(
@@ -125,20 +126,30 @@ def read_pair(
     """
     image = read_image(image_path, modality=modality)
     if isinstance(what, Structure):
-        values = read_image(mask_path)
-        mask = _is_inside(values.array, lossy=suffix_of(mask_path) in (".jpg", ".jpeg"))
-        labels = Segmentation.from_masks({what: mask} if mask.any() else {}, values.geometry)
+        mask, geometry = _inside(mask_path)
+        labels = Segmentation.from_masks({what: mask} if mask.any() else {}, geometry)
     else:
         labels = read_segmentation(mask_path, structures=what)
     return on_one_grid(image, labels, image_path, mask_path)
 
 
-def _is_inside(values: np.ndarray, *, lossy: bool) -> np.ndarray:
-    """Tell which pixels of a mask are inside.
+def _inside(path: Path) -> tuple[np.ndarray, Geometry]:
+    """Return which voxels of a mask of one structure are inside, and its grid.
 
-    With one value besides 0 it means inside, whatever it is. Masks with soft edges, and those that JPEG has blurred,
-    are cut at half of what their type holds: 127.5 for 8 bits.
+    With one value besides 0 it means inside, whatever it is; of a picture with a palette its numbers count. Masks with
+    soft edges, and those that JPEG has blurred, are cut at half of what their type holds: 127.5 for 8 bits.
     """
-    if values.dtype.kind in "ui" and (lossy or len(np.unique(values)) > 2):
-        return values > np.iinfo(values.dtype).max / 2
-    return values > 0
+    suffix = suffix_of(path)
+    if suffix == SEG_NRRD:
+        labels = read_segmentation(path)
+        return labels.foreground, labels.geometry
+    if suffix == ".png":
+        array = grey(path, pixels(path, indices=True))
+        values, geometry = array[None], picture_geometry(*array.shape)
+    else:
+        image = read_image(path)
+        values, geometry = image.array, image.geometry
+    soft = suffix in (".jpg", ".jpeg") or len(np.unique(values)) > 2
+    if values.dtype.kind in "ui" and soft:
+        return values > np.iinfo(values.dtype).max / 2, geometry
+    return values > 0, geometry

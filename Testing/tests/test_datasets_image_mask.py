@@ -9,6 +9,7 @@ import dicom_writing
 import numpy as np
 import pytest
 from dataset_copies import film, write_picture
+from PIL import Image as Pillow
 
 from SpineSegLib.anatomy import Structure
 from SpineSegLib.datasets import read_cases
@@ -48,6 +49,15 @@ def test_a_mask_of_two_values_is_the_structure_named(tmp_path, value):
     )
     assert case.labelled == {"spinous processes"}
     assert np.array_equal(case.load()[1].mask("spinous processes")[0], MASK)
+
+
+def test_a_mask_with_a_palette_counts_by_its_numbers(tmp_path):
+    _folder(tmp_path)
+    picture = Pillow.fromarray(MASK.astype(np.uint8))
+    picture.putpalette([0, 0, 0, 128, 0, 0])
+    picture.save(tmp_path / "masks" / "a.png")
+    found = _load(tmp_path, structures="bodies")[1].mask("bodies")[0]
+    assert np.array_equal(found, MASK)
 
 
 def test_a_mask_blurred_by_jpeg_or_soft_edges_is_cut_at_half(tmp_path):
@@ -112,6 +122,8 @@ def test_overlapping_structures_in_a_seg_nrrd_stay_whole(tmp_path):
     labels = _load(tmp_path)[1]
     for structure, mask in masks.items():
         assert np.array_equal(labels.mask(structure), mask)
+    union = _load(tmp_path, structures="bodies")[1].mask("bodies")
+    assert np.array_equal(union, np.logical_or(*masks.values()))
 
 
 def test_volumes_need_one_place_in_the_world(tmp_path, oblique):
