@@ -168,12 +168,12 @@ def _apart(folder: Path, listed: list[Scan]) -> list[Scan]:
     count = defaultdict(int)
     for scan in listed:
         count[scan.name] += 1
-    return [
-        scan
-        if count[scan.name] == 1
-        else replace(scan, name="-".join((*scan.image.relative_to(folder).parent.parts, scan.name)))
-        for scan in listed
-    ]
+    return [scan if count[scan.name] == 1 else replace(scan, name=_prefixed(folder, scan)) for scan in listed]
+
+
+def _prefixed(folder: Path, scan: Scan) -> str:
+    root = _root(folder, scan.image)
+    return "-".join((*(root.parts or scan.image.relative_to(folder).parent.parts), scan.name))
 
 
 def read_scan(scan: Scan, *, instances: bool = False) -> tuple[Image, Segmentation]:

@@ -17,7 +17,7 @@ Centroids are the centres of the vertebral bodies. In BIDS they are voxel indice
 ``direction`` names. In MICCAI's they are millimetres in an image of 1 mm: in 2019 X runs from head to foot, Y from
 front to back and Z from right to left; in 2020 X runs from front to back, Y from head to foot and Z from left to right
 (the axes 'A, S, L' of their documentation are named by where they start). Against an axis of the image a coordinate c
-becomes size - c, as in the authors' own code, which is half a voxel beyond the mirrored place on either side.
+becomes size - c, as in the authors' own code; that is a voxel beyond the mirrored place of the voxel's centre.
 """
 
 from __future__ import annotations

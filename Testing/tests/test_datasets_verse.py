@@ -192,8 +192,8 @@ def test_one_scan_in_two_releases_gets_two_names_and_one_patient(tmp_path):
     for release in ("dataset-verse19training", "dataset-verse20training"):
         write_verse_bids(tmp_path / release, "sub-verse004_dir-ax", spine)
     first, second = read_cases("verse", tmp_path)
-    assert first.name.startswith("dataset-verse19training-")
-    assert second.name.startswith("dataset-verse20training-")
+    assert first.name == "dataset-verse19training-sub-verse004_dir-ax_ct"
+    assert second.name == "dataset-verse20training-sub-verse004_dir-ax_ct"
     assert first.patient == second.patient == "sub-verse004"
     assert second.load()[1].foreground.any()
 
