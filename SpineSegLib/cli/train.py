@@ -20,6 +20,7 @@ def add_to(commands: argparse._SubParsersAction) -> None:
     parser.add_argument("--out", required=True, metavar="DIR", help="folder for the results")
     parser.add_argument("--weights", metavar="FILE", help="safetensors file of the model to start from")
     parser.add_argument("--model", metavar="NAME", help="another model than the recipe's")
+    parser.add_argument("--reader", metavar="NAME", help="another reader of --data than the recipe's")
     parser.add_argument("--fold", type=int, metavar="N", help="part left out, where the recipe splits into folds")
     parser.add_argument("--accelerator", default="auto", help="auto, cpu, gpu or mps")
     parser.add_argument("--devices", default="auto", help="how many of them, or auto")
@@ -38,6 +39,7 @@ def run(options: argparse.Namespace, console: Console) -> None:
         options.out,
         weights=options.weights,
         model=options.model,
+        reader=options.reader,
         fold=options.fold,
         resume=options.resume,
         machine={

@@ -21,6 +21,7 @@ from SpineSegLib.progress import Progress, silent
 from SpineSegLib.training.fit import fit, plot_log, read_log
 from SpineSegLib.training.recipe import Recipe, find_recipe, read_recipe
 from SpineSegLib.training.sources import SOURCES, Scan, targets_of
+from SpineSegLib.training.sources.volumes import Targets
 
 VALIDATION_SEED = 1_000_003
 """The validation set is drawn once, from a seed of its own: the recipe's and this."""
@@ -33,6 +34,7 @@ def train(
     *,
     weights: str | Path | None = None,
     model: str | None = None,
+    reader: str | None = None,
     fold: int | None = None,
     resume: bool = False,
     machine: Mapping[str, object] | None = None,
@@ -48,6 +50,7 @@ def train(
         ``curves.png``, ``split.json`` where the recipe splits, and ``last.ckpt``; a finished run is not overwritten
     weights : safetensors file of the same model to start from, instead of random weights
     model : another model than the recipe's: papers train all of their networks alike
+    reader : another reader than the recipe's, for data in another layout
     fold : which part is left out (0, 1, …), where the recipe splits into folds
     resume : go on from ``last.ckpt`` in `out`
     machine : arguments of `lightning.Trainer` about devices and nodes: accelerator, devices, num_nodes, strategy
@@ -61,7 +64,7 @@ def train(
     InputError : the recipe, the data or the output folder is at fault
     """
     name, recipe, out = find_recipe(recipe).stem, read_recipe(recipe), Path(out)
-    recipe = replace(recipe, model=model or recipe.model)
+    recipe = replace(recipe, model=model or recipe.model, data=reader or recipe.data)
     card = find_card(recipe.model)
     if recipe.source not in SOURCES:
         raise problem(
@@ -70,8 +73,8 @@ def train(
     _prepare(out, resume)
     report(0, recipe.epochs, f"reading {data}")
     torch.manual_seed(recipe.seed)
-    reader, options = recipe.reader
-    cases = read_cases(reader, data, **options)
+    kind, options = recipe.reader
+    cases = read_cases(kind, data, **options)
     split = _split(recipe, cases, out, fold)
     training, validation = _sources(recipe, card, *_parts(split, cases))
     network = build(card.network["name"], card.network["arguments"]) if weights is None else load_network(card, weights)
@@ -88,7 +91,7 @@ def train(
         "training": {
             "data": [dict(item) for item in recipe.training_data],
             "seed": recipe.seed,
-            "command": _command(name, model, fold, weights),
+            "command": _command(name, model=model, reader=reader, fold=fold) + (" --weights FILE" if weights else ""),
             "epochs": len(log),
             "validation": _validated(recipe, split, log),
         },
@@ -100,11 +103,9 @@ def train(
     return out
 
 
-def _command(name: str, model: str | None, fold: int | None, weights: object) -> str:
-    command = f"python -m SpineSegLib train {name} --data FOLDER --out FOLDER"
-    command += f" --model {model}" if model else ""
-    command += f" --fold {fold}" if fold is not None else ""
-    return command + (" --weights FILE" if weights else "")
+def _command(name: str, **options: object) -> str:
+    given = [f"--{option} {value}" for option, value in options.items() if value is not None]
+    return " ".join([f"python -m SpineSegLib train {name} --data FOLDER --out FOLDER", *given])
 
 
 def _validated(recipe: Recipe, split: Split | None, log: list[dict[str, str]]) -> str:
@@ -164,6 +165,7 @@ def _parts(split: Split | None, cases: list[Case]) -> tuple[list[Case], list[Cas
 
 def _sources(recipe: Recipe, card: Card, training: list[Case], validation: list[Case]):
     targets = targets_of(card.structures, recipe.foreground)
+    _labelled(recipe, targets, [*training, *validation])
     kind, settings = SOURCES[recipe.source], dict(recipe.sampling)
     seed, other_seed = recipe.seed, recipe.seed + VALIDATION_SEED
     differing = {**settings, **recipe.validation}
@@ -186,3 +188,13 @@ def _sources(recipe: Recipe, card: Card, training: list[Case], validation: list[
         raise problem("recipe", str(error), f"sampling arguments of {recipe.source}", "Correct the recipe") from error
     except ValueError as error:
         raise problem("--data", str(error), "data that the recipe trains on", "Check --data and the recipe") from error
+
+
+def _labelled(recipe: Recipe, targets: Targets, cases: list[Case]) -> None:
+    """Refuse a data set without labels for one of the outputs: the network would learn that there is nothing."""
+    for case in cases:
+        missing = [t.name for t in targets if case.labelled is not None and not t.kinds & case.labelled]
+        if missing:
+            found = f"labels of {', '.join(sorted(case.labelled))}, and none of {', '.join(missing)}"
+            step = "Choose a model for these labels with --model, or data that have them"
+            raise problem("--data", found, f"labels of all that {recipe.model} segments", step)

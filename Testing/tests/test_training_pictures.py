@@ -168,10 +168,13 @@ def test_a_loss_that_is_no_number_ends_the_run_with_one_line(folder, recipe, tmp
 
 
 def test_several_outputs_are_learnt_side_by_side(folder, recipe, tmp_path):
-    two = {**READER, "structures": {255: "bodies"}}
+    two = {**READER, "structures": {255: "bodies", 100: "spinous processes"}}
     out = train(recipe(model="unet-neck-small", data=two), folder, tmp_path / "run")
     network = load_network(card("unet-neck-small"), out / "weights.safetensors")
     assert network(torch.zeros(1, 1, 64, 64)).shape == (1, 2, 64, 64)
+    one = {**READER, "structures": {255: "bodies"}}
+    with pytest.raises(InputError, match="none of spinous processes"):
+        train(recipe(model="unet-neck-small", data=one), folder, tmp_path / "poor")
     with pytest.raises(InputError, match="optimiser"):
         train(recipe(optimiser={"name": "AdamW", "speed": 1}), folder, tmp_path / "wrong")
 

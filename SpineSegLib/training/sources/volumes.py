@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -14,8 +15,27 @@ from SpineSegLib.phantom.imaging.ct import body_hounsfield
 from SpineSegLib.phantom.parameters import Curve
 from SpineSegLib.training.randomise import randomise_ct, with_background
 
-Targets = Sequence[Callable[[Structure], bool]]
-"""One test for each output of a network: does a structure belong to it?"""
+
+@dataclass(frozen=True)
+class Target:
+    """What one output of a network shows.
+
+    Parameters
+    ----------
+    name : of the card's structure
+    kinds : of structures that belong to it
+    level : of structures that belong to it; None for all
+    """
+
+    name: str
+    kinds: frozenset[str]
+    level: str | None = None
+
+    def __contains__(self, structure: Structure) -> bool:
+        return structure.kind in self.kinds and self.level in (None, structure.level)
+
+
+Targets = Sequence[Target]
 
 
 def targets_of(structures: Sequence[Structure], foreground: Sequence[str] | None = None) -> Targets:
@@ -27,24 +47,24 @@ def targets_of(structures: Sequence[Structure], foreground: Sequence[str] | None
     foreground : structure kinds of a network with one output, instead
     """
     if foreground is not None:
-        kinds = frozenset(foreground)
-        return [lambda structure: structure.kind in kinds]
-
-    def test(wanted: Structure) -> Callable[[Structure], bool]:
-        kinds = {wanted.kind, *COLLECTIVES.get(wanted.kind, ())}
-        return lambda structure: structure.kind in kinds and wanted.level in (None, structure.level)
-
-    return [test(wanted) for wanted in structures]
+        return [Target(", ".join(foreground), frozenset(foreground))]
+    return [
+        Target(wanted.name, frozenset({wanted.kind, *COLLECTIVES.get(wanted.kind, ())}), wanted.level)
+        for wanted in structures
+    ]
 
 
 def masks_of(segmentation: Segmentation, targets: Targets) -> np.ndarray:
     """Return a boolean array (targets, k, j, i): where each target is."""
     out = np.zeros((len(targets), *segmentation.geometry.shape), bool)
     for segment in segmentation.segments:
-        for number, belongs in enumerate(targets):
-            if belongs(segment.structure):
+        for number, target in enumerate(targets):
+            if segment.structure in target:
                 out[number] |= segmentation.mask(segment)
     return out
+
+
+BONE = Target("bone", frozenset({"vertebra", "sacrum", "spine", "vertebrae"}))
 
 
 class Scan:
@@ -74,7 +94,7 @@ class Scan:
             return np.ascontiguousarray(values) if same else resample(values, turned, self.geometry, fill=fill)
 
         self.hu = moved(image.array, -1000)
-        spine = masks_of(segmentation, [*targets, lambda structure: structure.kind in ("vertebra", "sacrum", "spine")])
+        spine = masks_of(segmentation, [*targets, BONE])
         masks = np.stack([moved(mask, 0) > 0.5 for mask in spine])
         self.target, self.bone = masks[:-1], masks[-1]
         if not self.target.any():
