@@ -13,6 +13,7 @@ from pydicom.sequence import Sequence
 from SpineSegLib.errors import InputError
 from SpineSegLib.image import LPS_TO_RAS, Geometry, SpacingSource
 from SpineSegLib.io import read_image
+from SpineSegLib.io.dicom_series import read_grid
 
 
 @pytest.fixture
@@ -39,6 +40,7 @@ def test_a_scrambled_oblique_series_comes_back_in_hounsfield_units_at_its_place(
     assert np.allclose(image.geometry.to_world([0, 0, 0]), oblique.to_world(last), atol=1e-6)
     assert np.allclose(image.geometry.to_world(last), oblique.to_world([0, 0, 0]), atol=1e-6)
     assert np.allclose(image.geometry.spacing, oblique.spacing, rtol=1e-7)
+    assert read_grid(tmp_path, sorted(tmp_path.iterdir())).same_as(image.geometry, 1e-9)
 
 
 def test_geometry_and_values_agree_with_simpleitk(oblique, stored, tmp_path):
@@ -174,6 +176,7 @@ def test_an_enhanced_file_is_read_by_the_places_of_its_frames(oblique, stored, t
         image = read_image(where)
         assert np.array_equal(image.array, stored.astype(int)[::-1] * 2 - 100)
         assert np.allclose(image.geometry.to_world([8, 0, 0]), oblique.to_world([0, 0, 0]), atol=1e-6)
+        assert read_grid(where, [path]).same_as(image.geometry, 1e-9)
 
 
 def test_a_missing_slice_is_named_by_its_neighbours(oblique, stored, tmp_path):
