@@ -14,7 +14,7 @@ from scipy import ndimage
 
 from SpineSegLib.image import Image, Reorientation, Segmentation, resample
 from SpineSegLib.models import Card
-from SpineSegLib.models.preprocess import PLANES, scale_intensity
+from SpineSegLib.models.preprocess import PLANES, scale_intensity, smoothed
 from SpineSegLib.pipelines.masks import large_parts
 from SpineSegLib.pipelines.run import Runner
 from SpineSegLib.progress import Progress
@@ -51,7 +51,8 @@ def slicewise(
     grid = turned.with_step(step)
     report(0, 1, "resampling the volume")
     volume = _coarsened(turn.apply(image.array), turned.step, step)
-    volume = scale_intensity(resample(volume, turned, grid, fill=float(volume.min())), card.input["intensity"])
+    volume = smoothed(resample(volume, turned, grid, fill=float(volume.min())), card.input["intensity"])
+    volume = scale_intensity(volume, card.input["intensity"])
     box = _patient(volume)
     probability = np.zeros((len(card.structures), *volume.shape), np.float32)
     offset = max(1, round(neighbour / step))

@@ -7,7 +7,7 @@ import torch
 
 from SpineSegLib.image import Image, Segmentation
 from SpineSegLib.models import Card
-from SpineSegLib.models.preprocess import Letterbox, scale_intensity
+from SpineSegLib.models.preprocess import Letterbox, fitted
 from SpineSegLib.pipelines.masks import large_parts
 from SpineSegLib.pipelines.run import Runner
 from SpineSegLib.progress import Progress
@@ -27,7 +27,7 @@ def whole_image(
     size = int(card.input["size"][0])
     _, down, across = image.geometry.step
     box = Letterbox(image.array.shape[1:], size, aspect=down / across)
-    picture = box.pad(scale_intensity(box.shrink(image.array[0]), card.input["intensity"]))
+    picture = box.pad(fitted(image.array[0], box, card.input["intensity"]))
     pictures = torch.from_numpy(np.repeat(picture[None, None], int(card.input["channels"]), axis=1))
     square = run(pictures)[0].numpy()
     report(1, 2, "bringing the result to the image's size")
