@@ -18,7 +18,9 @@ from SpineSegLib.models import card as find_card
 from SpineSegLib.models.weights import load_network, save_weights
 from SpineSegLib.networks import build
 from SpineSegLib.progress import Progress, silent
+from SpineSegLib.training.augment import augmentation
 from SpineSegLib.training.fit import fit, plot_log, read_log
+from SpineSegLib.training.losses import check_terms
 from SpineSegLib.training.recipe import Recipe, find_recipe, read_recipe
 from SpineSegLib.training.sources import SOURCES, Scan, targets_of
 from SpineSegLib.training.sources.volumes import Targets
@@ -70,6 +72,11 @@ def train(
         raise problem(
             f"recipe {name}", f"source is {recipe.source!r}", f"one of {', '.join(SOURCES)}", "Correct the recipe"
         )
+    try:
+        check_terms(recipe.loss)
+        augmentation(recipe.augmentation)
+    except ValueError as error:
+        raise problem(f"recipe {name}", str(error), "terms and steps that there are", "Correct the recipe") from error
     _prepare(out, resume)
     report(0, recipe.epochs, f"reading {data}")
     torch.manual_seed(recipe.seed)
