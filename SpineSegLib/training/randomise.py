@@ -130,7 +130,7 @@ def _tube(
 
 def _vessels(out: np.ndarray, away: np.ndarray, axis: np.ndarray, step: float, random: np.random.Generator) -> None:
     """Aorta, great veins and heart chambers with more or less contrast medium, up to the brightness of bone."""
-    for _ in range(random.integers(1, 4)):
+    for _ in range(random.integers(1, 5)):
         radius = random.uniform(6, 17)
         bright = random.uniform(90, 480)
         side, ahead = random.uniform(-35, 35) / step, random.uniform(22, 75) / step
@@ -142,22 +142,31 @@ def _vessels(out: np.ndarray, away: np.ndarray, axis: np.ndarray, step: float, r
         found = _tube(out.shape, points, radius, step)
         if found:
             box, distance = found
-            where = (distance < radius) & (away[box] > 2)
+            where = (distance < radius) & (away[box] > random.uniform(0.5, 4))
             out[box][where] = bright + random.normal(0, 12, where.sum())
-    if random.random() < 0.5:
-        centre = np.array(
-            [
-                random.uniform(0, out.shape[0]),
-                *(axis[out.shape[0] // 2] - [random.uniform(45, 95) / step, random.uniform(-40, 40) / step]),
-            ]
-        )
-        grid = np.indices(out.shape, sparse=True)
-        radii = random.uniform(25, 60, 3) / step
-        blob = sum(
-            ((axis_ - c) / r) ** 2 for axis_, c, r in zip(grid, centre, radii, strict=True)
-        ) < 1 + 0.2 * smooth_field(out.shape, 20 / step, random)
-        where = blob & (away > 6)
-        out[where] = random.uniform(60, 330) + random.uniform(5, 25) * random.standard_normal(int(where.sum()))
+    for _ in range(random.integers(0, 4)):
+        _heart(out, away, axis, step, random)
+
+
+def _heart(out: np.ndarray, away: np.ndarray, axis: np.ndarray, step: float, random: np.random.Generator) -> None:
+    """Chambers of a heart, or another organ, each with more or less contrast medium, in front of the spine."""
+    level = int(random.integers(len(axis)))
+    aside, ahead = random.uniform(-40, 40) / step, random.uniform(40, 100) / step
+    middle = np.array([level, axis[level, 0] - ahead, axis[level, 1] + aside])
+    muscle, blood, noise = random.uniform(40, 180), random.uniform(60, 480), random.uniform(5, 25)
+    for number in range(random.integers(1, 6)):
+        radii = random.uniform(12, 38, 3) * (1.6 if number == 0 else 1) / step
+        centre = middle + (0 if number == 0 else random.normal(0, 22 / step, 3))
+        low = np.maximum(np.floor(centre - 1.4 * radii), 0).astype(int)
+        high = np.minimum(np.ceil(centre + 1.4 * radii) + 1, out.shape).astype(int)
+        if (high <= low).any():
+            continue
+        box = tuple(map(slice, low, high))
+        grid = np.indices(high - low, sparse=True)
+        size = sum(((g + s - c) / r) ** 2 for g, s, c, r in zip(grid, low, centre, radii, strict=True))
+        where = (size < 1 + 0.2 * smooth_field(size.shape, 20 / step, random)) & (away[box] > 4)
+        value = muscle if number == 0 else blood * random.uniform(0.6, 1.1)
+        out[box][where] = value + noise * random.standard_normal(int(where.sum()))
 
 
 def _draw_bone(

@@ -22,6 +22,8 @@ class SliceSource(VolumeSource):
     planes : of `PLANES`
     neighbour : mm between the slices of a sample
     size : pixels
+    scale : mean and standard deviation of the logarithm of the scale; above 0 patients look smaller
+    cropped : share of samples of which only a window is filled, as in scans of a few vertebrae
     """
 
     def __init__(
@@ -30,10 +32,13 @@ class SliceSource(VolumeSource):
         planes: Sequence[str] = tuple(PLANES),
         neighbour: float = 3.0,
         size: int = 256,
+        cropped: float = 0.2,
+        scale: Sequence[float] = (0.0, 0.15),
         **settings,
     ):
         super().__init__(*arguments, **settings)
-        self.planes, self.neighbour, self.size = tuple(planes), neighbour, size
+        self.planes, self.neighbour, self.size, self.cropped = tuple(planes), neighbour, size, cropped
+        self.scale = tuple(scale)
 
     def prepared(self, scan: Scan, volume: np.ndarray, random: np.random.Generator) -> list:
         """Return the volume as 16-bit integers, its targets, and voxels of the spine to look at."""
@@ -50,6 +55,8 @@ class SliceSource(VolumeSource):
         values = _sampled(volume, points) - 1000
         masks = [_sampled(mask, points[len(points) // 2][None], offset=0)[0] > 0.5 for mask in target]
         picture = scale_intensity(values, self.input["intensity"])
+        if random.random() < self.cropped:
+            _crop(picture, masks, random)
         return torch.from_numpy(picture), torch.from_numpy(np.stack(masks).astype(np.float32))
 
     def _grid(
@@ -61,8 +68,7 @@ class SliceSource(VolumeSource):
         step = float(self.input["spacing"])
         channels = int(self.input["channels"])
         turn = Rotation.from_euler("xyz", random.normal(0, [9, 9, 9]), degrees=True).as_matrix()
-        # Scales below 1 make the spine larger in the picture; thoracic vertebrae are smaller than lumbar ones.
-        scale = np.exp(random.normal(0.1, 0.22)) * np.exp(random.normal(0, 0.08, 3))
+        scale = np.exp(random.normal(*self.scale)) * np.exp(random.normal(0, 0.06, 3))
         if random.random() < 0.85:
             centre = spine[random.integers(len(spine))] + random.normal(0, 6, 3) / self.step
         else:
@@ -78,6 +84,21 @@ class SliceSource(VolumeSource):
         local[..., plane[2]] = columns[None, None, :]
         local[..., 2] *= mirror
         return centre + (local * scale) @ turn.T / self.step
+
+
+def _crop(picture: np.ndarray, masks: list[np.ndarray], random: np.random.Generator) -> None:
+    """Empty everything outside a window at random, in place."""
+    outside = np.ones(picture.shape[1:], bool)
+    rows, columns = (
+        slice(int(start), int(start + extent))
+        for n in outside.shape
+        for extent in [n * random.uniform(0.25, 0.8)]
+        for start in [random.uniform(0, n - extent)]
+    )
+    outside[rows, columns] = False
+    picture[:, outside] = 0
+    for mask in masks:
+        mask[outside] = False
 
 
 def _sampled(volume: np.ndarray, points: np.ndarray, *, offset: float = 1000) -> np.ndarray:
