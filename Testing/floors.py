@@ -15,7 +15,7 @@ FLOORS = {
     **dict.fromkeys(("io", "networks", "phantom"), 1),
     **dict.fromkeys(("datasets", "models", "evaluation.metrics"), 2),
     **dict.fromkeys(("pipelines", "training", "measurements"), 3),
-    **dict.fromkeys(("evaluation", "mrml"), 4),
+    **dict.fromkeys(("benchmarks", "evaluation", "mrml"), 4),
     **dict.fromkeys(("cli",), 5),
     **dict.fromkeys(("__main__",), 6),
 }
