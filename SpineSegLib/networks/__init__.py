@@ -14,20 +14,25 @@ if TYPE_CHECKING:
     from torch import nn
 
 NETWORKS: dict[str, str] = {
-    "cervspinenet": "cervspinenet:CervSpineNet",
     "attention-unet": "attention_unet:AttentionUNet",
+    "cervspinenet": "cervspinenet:CervSpineNet",
     "channel-unet": "channel_unet:ChannelUNet",
     "condseg": "condseg:ConDSeg",
+    "cvm-unet": "cvm_unet:CVMUNet",
     "dense-unet": "dense_unet:DenseUNet",
+    "lightm-unet": "lightm_unet:LightMUNet",
+    "fpn": "fpn:FPN",
     "linknet": "linknet:LinkNet",
     "md-unet": "md_unet:MDUNet",
     "meta-unet": "meta_unet:METAUNet",
+    "pspnet": "pspnet:PSPNet",
     "residual-unet": "residual_unet:ResidualUNet",
     "swin-unet": "swin_unet:SwinUNet",
     "trans-unet": "trans_unet:TransUNet",
     "unet": "unet:UNet",
     "unet-plus-plus": "unet_plus_plus:UNetPlusPlus",
     "unext": "unext:UNeXt",
+    "vm-unet-v2": "vm_unet_v2:VMUNetV2",
 }
 """Name that a model card uses -> module of this package and its constructor; torch is imported only by `build`."""
 

@@ -63,16 +63,17 @@ class Bottleneck(nn.Module):
 
 
 class ResNetEncoder(nn.Module):
-    """The five stages of a ResNet without its classifier.
+    """The stem and the four stages of a ResNet, or fewer of them, without its classifier.
 
     Parameters
     ----------
     depth : 18, 34, 50, 101 or 152
     width : channels of the stem, 64 in the paper; every other width scales with it
     channels : channels of the image
+    stages : how many, counted from the stem
     """
 
-    def __init__(self, depth: int = 34, width: int = 64, channels: int = 3):
+    def __init__(self, depth: int = 34, width: int = 64, channels: int = 3, stages: int = 4):
         super().__init__()
         if depth not in BLOCKS:
             msg = f"ResNet depth is {depth}, expected one of {', '.join(map(str, BLOCKS))}"
@@ -81,9 +82,9 @@ class ResNetEncoder(nn.Module):
         self.conv1 = nn.Conv2d(channels, width, 7, stride=2, padding=3, bias=False)
         self.bn1 = nn.BatchNorm2d(width)
         self.maxpool = nn.MaxPool2d(3, stride=2, padding=1)
-        self.widths = [width * 2**stage * block.expansion for stage in range(4)]
+        self.widths = [width * 2**stage * block.expansion for stage in range(stages)]
         inputs = width
-        for stage, count in enumerate(BLOCKS[depth]):
+        for stage, count in enumerate(BLOCKS[depth][:stages]):
             blocks = []
             for number in range(count):
                 blocks.append(block(inputs, width * 2**stage, 2 if stage and not number else 1))
@@ -94,10 +95,10 @@ class ResNetEncoder(nn.Module):
                 nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
 
     def forward(self, x: torch.Tensor) -> list[torch.Tensor]:
-        """Return the outputs of the four stages, at 1/4, 1/8, 1/16 and 1/32 of the image (n, channels, h, w)."""
+        """Return the outputs of the stages, at 1/4, 1/8, 1/16 and 1/32 of the image (n, channels, h, w)."""
         x = self.maxpool(torch.relu(self.bn1(self.conv1(x))))
         stages = []
-        for layer in (self.layer1, self.layer2, self.layer3, self.layer4):
-            x = layer(x)
+        for number in range(1, len(self.widths) + 1):
+            x = self.get_submodule(f"layer{number}")(x)
             stages.append(x)
         return stages

@@ -4,6 +4,7 @@ import importlib
 import json
 import shutil
 
+import jsonschema
 import numpy as np
 import pytest
 import torch
@@ -54,7 +55,6 @@ def uncarded(monkeypatch):
 
 @pytest.mark.parametrize("name", sorted(registry()))
 def test_card_keeps_the_schema_and_its_network_and_pipeline_exist(name):
-    jsonschema = pytest.importorskip("jsonschema")
     schema = json.loads(resource("Models", "_schema.json").read_text(encoding="utf-8"))
     jsonschema.validate(json.loads(resource("Models", f"{name}.json").read_text(encoding="utf-8")), schema)
     model = card(name)

@@ -64,7 +64,7 @@ def test_linknet_adds_its_skips_so_that_width_decides_its_size():
 
 
 def test_an_unknown_network_or_argument_is_refused_by_name():
-    with pytest.raises(ValueError, match="expected one of linknet, unet"):
+    with pytest.raises(ValueError, match=r"expected one of .*linknet.*unet"):
         build("resnet")
     with pytest.raises(ValueError, match="depth"):
         build("linknet", {"depth": 33})

