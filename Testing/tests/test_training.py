@@ -16,7 +16,7 @@ from SpineSegLib.models import card, load_network
 from SpineSegLib.resources import resource
 from SpineSegLib.training import train
 from SpineSegLib.training.fit import read_log
-from SpineSegLib.training.randomise import randomise_ct, smooth_field
+from SpineSegLib.training.randomise import randomise_ct, smooth_field, with_background, with_table
 from SpineSegLib.training.recipe import read_recipe
 from SpineSegLib.training.sources import FilmSource, Scan, SliceSource, targets_of
 
@@ -94,6 +94,54 @@ def test_smooth_field_is_standardised_and_smooth():
     assert field.mean() == pytest.approx(0, abs=1e-4)
     assert field.std() == pytest.approx(1, rel=1e-3)
     assert np.abs(np.diff(field, axis=2)).mean() < 0.3
+
+
+def test_anothers_soft_tissue_comes_with_its_texture_and_never_over_bone_or_air(case):
+    stripes = np.where(np.arange(30)[:, None, None] % 6 < 3, 0.0, 120.0) * np.ones((30, 25, 20))
+    bone = np.zeros(stripes.shape, bool)
+    bone[:, 10:14, 8:12] = True
+    other = np.where(bone, 700.0, stripes).astype(np.float32)
+    out = with_background(case.hu, case.bone, other, bone, case.step, np.random.default_rng(3))
+    air = case.hu < -500
+    assert (out[case.bone] == case.hu[case.bone]).all()
+    assert (out[air] == case.hu[air]).all()
+    soft = (case.hu == 40) & (out != case.hu)
+    assert soft.sum() > 0.5 * (case.hu == 40).sum()
+    assert out[soft].std() > 20, "the plain tissue has got the stripes"
+    assert out[soft].max() < 300, "the other's bone does not come with them"
+
+
+def test_the_table_lies_behind_the_patient_and_leaves_him_as_he_is(case):
+    volume = np.pad(case.hu, ((0, 0), (0, 20), (0, 0)), constant_values=-1000)
+    out = with_table(volume, case.step, np.random.default_rng(1))
+    changed = np.argwhere(out != volume)
+    assert len(changed)
+    assert changed[:, 1].min() > np.argwhere(volume > -300)[:, 1].max(), "rows grow towards the back"
+    assert (with_table(np.full((4, 5, 6), -1000.0), 1.0, np.random.default_rng(0)) == -1000).all()
+
+
+def test_films_of_a_slab_hold_the_spine_and_project_it_where_it_is(case):
+    model = card("unet-xray-small")
+    settings = {"seed": 2, "samples": 16, "volumes": 1, "plain": 1.0, "size": 64, "views": 16, "wider": (1, 1)}
+    source = FilmSource([case], targets_of(model.structures), case.step, model.input, **settings)
+    source.set_epoch(0)
+    assert len(source.pool) == 16
+    for integrals, masks, pixel in source.pool:
+        assert masks.shape == (1, 64, 64)
+        assert masks.any()
+        assert integrals[masks[0]].mean() > integrals.mean(), "bone absorbs more than the rest of the film"
+        assert pixel > 0
+
+
+def test_digital_patients_need_no_scan_and_a_source_of_scans_needs_one():
+    model = card("linknet34-ct-small")
+    settings = {"seed": 2, "samples": 4, "volumes": 1, "plain": 0.0, "size": 64}
+    arguments = (targets_of(model.structures, ["vertebra", "sacrum"]), 8.0, model.input)
+    source = SliceSource([], *arguments, phantoms=1.0, **settings)
+    source.set_epoch(0)
+    assert sum(float(source[index][1].sum()) for index in range(4)) > 0
+    with pytest.raises(ValueError, match="no scan"):
+        SliceSource([], *arguments, phantoms=0.5, **settings)
 
 
 @pytest.mark.parametrize("kind", [SliceSource, FilmSource])
