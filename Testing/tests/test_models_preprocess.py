@@ -1,10 +1,21 @@
 """Preprocessing of the papers: local steps against other programs, and masks into the square and back."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
+import torch
 from scipy import ndimage
 
+from SpineSegLib.anatomy import Structure
+from SpineSegLib.image import Geometry, Image, Segmentation
+from SpineSegLib.models import card
 from SpineSegLib.models.preprocess import Letterbox, denoised, enhanced, fitted, scale_intensity, smoothed
+from SpineSegLib.pipelines.run import Runner
+from SpineSegLib.pipelines.slicewise import slicewise
+from SpineSegLib.progress import silent
+from SpineSegLib.training.sources import Scan, targets_of
+from SpineSegLib.training.sources.slices import SliceSource
 
 PAPER_004 = {
     "kind": "window",
@@ -164,3 +175,46 @@ def test_labels_and_picture_fall_on_the_same_pixels():
     certain = abs(picture - 0.5) > 0.45
     assert certain.mean() > 0.5
     assert np.array_equal(labels[certain] > 0.5, picture[certain] > 0.5)
+
+
+def test_volumes_are_smoothed_alike_in_training_and_in_use():
+    model = card("linknet34-ct-small")
+    how = {**model.input["intensity"], "smooth": {"sigma": 1.2}}
+    spacing = float(model.input["spacing"])
+    random = np.random.default_rng(0)
+    volume = random.normal(100, 300, (24, 26, 28)).astype(np.int16)
+    geometry = Geometry(volume.shape, np.diag([-spacing, -spacing, spacing, 1.0]))
+    before = ndimage.gaussian_filter(volume.astype(np.float32), 1.2)
+
+    class Seen(torch.nn.Module):
+        stride = 4
+
+        def forward(self, x):
+            pictures.append(x)
+            return x[:, :1]
+
+    def through(array, intensity):
+        pictures.clear()
+        changed = replace(model, input={**model.input, "intensity": intensity})
+        slicewise(Image(array, geometry, "CT"), changed, Runner(Seen(), "cpu", "float32"), report=silent)
+        return torch.cat(pictures).numpy()
+
+    pictures = []
+    np.testing.assert_allclose(through(volume, how), through(before, model.input["intensity"]), atol=1e-3)
+
+    def sample(array, intensity):
+        mask = {Structure("vertebra", "L1"): np.ones(volume.shape, bool)}
+        scan = Scan(
+            Image(array, geometry, "CT"),
+            Segmentation.from_masks(mask, geometry),
+            targets_of(model.structures, ["vertebra"]),
+            spacing,
+        )
+        settings = {"seed": 1, "samples": 1, "volumes": 1, "plain": 1.0, "size": 32}
+        source = SliceSource([scan], [], spacing, {**model.input, "intensity": intensity}, **settings)
+        source.set_epoch(0)
+        return source[0][0].numpy()
+
+    # Training keeps volumes in whole HU.
+    np.testing.assert_allclose(sample(volume, how), sample(before, model.input["intensity"]), atol=2e-3)
+    assert not np.allclose(sample(volume, how), sample(volume, model.input["intensity"]), atol=0.05)
