@@ -7,7 +7,7 @@ import torch
 from reference_scan import reference_scan, scan_arguments
 from torch.utils.flop_counter import FlopCounterMode
 
-from SpineSegLib.networks.selective_scan import scan_multiply_adds, selective_scan
+from SpineSegLib.networks.selective_scan import scan_multiply_adds, selective_scan, softplus
 
 module = importlib.import_module("SpineSegLib.networks.selective_scan")
 PLANS = [(4, 16, 1), (3, 7, 1), (1, 5, 4), (4, 16, 3), (4, 1, 8), (2, 200, 1)]
@@ -84,13 +84,24 @@ def test_bfloat16_autocast_computes_in_float32():
     assert half.dtype == torch.float32
 
 
-def test_multiply_adds_are_counted_without_memory():
+def test_shapes_are_known_without_memory_and_the_counter_of_matrix_products_sees_none():
     with torch.device("meta"):
         u, b, a = torch.empty(2, 4, 14_400, 96), torch.empty(2, 4, 14_400, 16), torch.empty(4, 96, 16)
     with FlopCounterMode(display=False) as counter:
-        y = selective_scan(u, u, a, b, b)
+        y = selective_scan(u, softplus(u), a, b, b)
     assert y.shape == u.shape
-    assert counter.get_total_flops() == 2 * scan_multiply_adds(8, 14_400, 96, 16) == 2 * 2 * 8 * 14_400 * 96 * 16
+    assert y.device.type == "meta"
+    assert counter.get_total_flops() == 0
+    assert scan_multiply_adds(8, 14_400, 96, 16) == 2 * 8 * 14_400 * 96 * 16
+
+
+def test_softplus_is_torchs_to_the_last_digits_with_its_gradient():
+    x = torch.cat([torch.linspace(-110, 110, 40_001), torch.tensor([0.0, 19.9, 20.1, 30.0, 30.1])])
+    exact = torch.nn.functional.softplus(x.double(), threshold=700)
+    torch.testing.assert_close(softplus(x).double(), exact, rtol=4e-6, atol=1e-43)
+    precise = x[x.abs() < 20]
+    torch.testing.assert_close(softplus(precise), torch.nn.functional.softplus(precise), rtol=2e-6, atol=0)
+    assert torch.autograd.gradcheck(softplus, torch.randn(50, dtype=torch.float64, requires_grad=True) * 5)
 
 
 def test_it_is_a_sound_operator_of_torch():
