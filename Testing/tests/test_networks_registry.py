@@ -20,8 +20,8 @@ from SpineSegLib.pipelines import segment
 
 CARDS = sorted(registry())
 WITH_NUMBERS = [name for name in CARDS if (card(name).paper or {}).get("reported")]
-LOOSE = {"dense-unet", "md-unet", "trans-unet", "condseg", "cvm-unet"}
-"""Cards whose definition leaves enough open that parameters may differ by 5 %; elsewhere by 1 %."""
+TOLERANCE = {**dict.fromkeys(("dense-unet", "md-unet", "trans-unet", "condseg", "cvm-unet"), 0.05), "lightm-unet": 0.1}
+"""How far parameters may differ from the paper's: by 1 %, but more where much is left open or one digit is printed."""
 SMALL = [
     pytest.param(name, marks=[] if model.network["name"] in NARROW else pytest.mark.slow)
     for name, model in distinct().items()
@@ -36,9 +36,12 @@ def test_counts_on_the_card_are_those_of_its_network(name):
 
 
 @pytest.mark.parametrize("name", WITH_NUMBERS)
-def test_parameters_are_those_that_the_paper_prints(name):
+def test_parameters_are_those_that_the_paper_prints_or_the_card_says_how_it_counted(name):
     reported, counts = card(name).paper["reported"], card(name).network["counts"]
-    assert counts["parameters"] == pytest.approx(reported["parameters"], rel=0.05 if name in LOOSE else 0.01)
+    wanted = pytest.approx(reported["parameters"], rel=TOLERANCE.get(name, 0.01))
+    if counts["parameters"] != wanted:
+        assert len(reported.get("note", "")) > 40
+        assert as_paper_004_counts(card(name))[0] == wanted
 
 
 @pytest.mark.parametrize("name", [name for name in WITH_NUMBERS if "multiply_adds" in card(name).paper["reported"]])
@@ -47,7 +50,7 @@ def test_multiply_adds_are_those_that_the_paper_prints_or_the_card_says_how_it_c
     wanted = pytest.approx(reported["multiply_adds"], rel=0.1)
     if counts["multiply_adds"] != wanted:
         assert len(reported.get("note", "")) > 40
-        assert as_paper_004_counts(card(name)) == wanted
+        assert as_paper_004_counts(card(name))[1] == wanted
 
 
 @pytest.mark.parametrize("name", SMALL)
