@@ -95,6 +95,16 @@ def test_a_papers_recipe_says_what_the_paper_says(name):
     assert {key: found[key] for key in said} == said
 
 
+def test_models_that_paper_004s_recipe_lists_are_there_and_see_the_same_films():
+    text = Path(resource("Recipes", "paper004.yaml")).read_text(encoding="utf-8")
+    listed = text.split("NAME: ")[1].split(".\n")[0].replace("#", " ").replace(" or ", ", ").replace(";", ",")
+    names = [name.strip() for name in listed.split(",")]
+    assert len(names) == 18
+    own = registry()["cvm-unet"].input
+    assert own["intensity"]["denoise"] == {"h": 10, "template": 7, "search": 21}
+    assert all(registry()[name].input == own for name in names)
+
+
 def test_paper_000s_variants_differ_in_their_data_alone():
     plain = vars(read_recipe("cervspinenet"))
     augmented = vars(read_recipe("cervspinenet-augmented"))
