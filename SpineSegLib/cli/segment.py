@@ -32,7 +32,24 @@ def add_to(commands: argparse._SubParsersAction) -> None:
     parser.add_argument("--modality", choices=MODALITIES, help="what an .nrrd or NIfTI file does not say")
     parser.add_argument("--device", choices=("auto", "cpu", "cuda", "mps"), default="auto")
     parser.add_argument("--precision", choices=("auto", "float32", "bfloat16"), default="auto")
+    parser.add_argument(
+        "--point",
+        action="append",
+        default=[],
+        type=_point,
+        metavar="X,Y",
+        help="pixel within a structure, for a model that is shown what to segment; once for each structure",
+    )
     parser.set_defaults(run=run)
+
+
+def _point(text: str) -> tuple[float, float]:
+    try:
+        x, y = (float(part) for part in text.split(","))
+    except ValueError as error:
+        msg = f"{text!r} is no pixel, expected two numbers such as 512,304"
+        raise argparse.ArgumentTypeError(msg) from error
+    return x, y
 
 
 def run(options: argparse.Namespace, console: Console) -> None:
@@ -56,6 +73,7 @@ def run(options: argparse.Namespace, console: Console) -> None:
         weights=options.weights,
         device=options.device,
         precision=options.precision,
+        points=options.point,
         report=scaled(console.report, 10, 88),
     )
     warnings = [*found.warnings]

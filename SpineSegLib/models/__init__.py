@@ -4,6 +4,7 @@ from SpineSegLib.models.cards import Card, Weights, card, registry
 from SpineSegLib.models.describe import describe
 from SpineSegLib.models.weights import (
     delete_weights,
+    initial_network,
     install_weights,
     load_network,
     verify_weights,
@@ -18,6 +19,7 @@ __all__ = [
     "card",
     "delete_weights",
     "describe",
+    "initial_network",
     "install_weights",
     "load_network",
     "registry",

@@ -118,6 +118,7 @@ def read_card(path: Path) -> Card:
                 "modality": tuple(data["modality"]),
                 "view": tuple(data["view"]),
                 "structures": tuple(structure_named(name) for name in data["structures"]),
+                "network": {**data["network"], "arguments": _arguments(data["network"]["arguments"], path.parent)},
                 "weights": Weights(**weights),
             }
         )
@@ -127,6 +128,18 @@ def read_card(path: Path) -> Card:
     if flaw:
         raise problem(path, *flaw, "Correct the card")
     return card
+
+
+def _arguments(arguments: Mapping[str, object], folder: Path) -> dict[str, object]:
+    """Return a network's arguments, with the numbers of an embedding in place of the name of its file."""
+    from SpineSegLib.models.embeddings import read_embedding
+
+    return {
+        name: read_embedding(folder / Path(str(value["embedding"])).name)
+        if isinstance(value, Mapping) and set(value) == {"embedding"}
+        else value
+        for name, value in arguments.items()
+    }
 
 
 def _flaw(card: Card, path: Path) -> tuple[str, str] | None:

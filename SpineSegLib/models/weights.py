@@ -11,16 +11,19 @@ import os
 import shutil
 import sys
 import urllib.request
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from SpineSegLib.errors import InputError, problem
 from SpineSegLib.io import written_whole
 from SpineSegLib.models.cards import Card, card
+from SpineSegLib.models.checkpoints import FOREIGN, encoder_among, read_tensors
 from SpineSegLib.progress import Progress, silent
 from SpineSegLib.resources import resource
 
 if TYPE_CHECKING:
+    import torch
     from torch import nn
 
 
@@ -112,7 +115,8 @@ def install_weights(name: str, source: str | Path, report: Progress = silent) ->
 
     Parameters
     ----------
-    source : a file, or an address (https) that is fetched because the user asked
+    source : a file, of PyTorch's format too (such as ``sam_vit_b_01ec64.pth`` for ``sam``), which is then rewritten as
+        safetensors, or an address (https) that is fetched because the user asked
 
     Raises
     ------
@@ -137,6 +141,10 @@ def install_weights(name: str, source: str | Path, report: Progress = silent) ->
             shutil.copyfile(source, part)
         else:
             raise problem(source, "no such file", "a safetensors file or an https address", "Check the name")
+        if (suffix := Path(text).suffix.lower()) in FOREIGN:
+            from safetensors.torch import save_file
+
+            save_file(read_tensors(part, model.name, suffix), str(part))
         check_file(part, model)
         _load(part, model)
     return target
@@ -173,14 +181,16 @@ def delete_weights(name: str) -> Path:
 def save_weights(network: nn.Module, path: Path) -> dict[str, object]:
     """Write a network's weights in float16 safetensors and return ``{"sha256", "bytes"}``.
 
-    Counters of batch normalisation stay integers. Running variances stay float32, since small ones would vanish.
+    What is not trained stays as it is: counters of batch normalisation, its running statistics, of which small ones
+    would vanish, and fixed tables.
     """
-    import torch
     from safetensors.torch import save_file
 
+    trained = {name for name, _ in network.named_parameters()}
+
     def halve(name: str, value: torch.Tensor) -> torch.Tensor:
-        keep = not value.is_floating_point() or name.endswith("running_var")
-        return value.detach().cpu().contiguous() if keep else value.detach().cpu().half().contiguous()
+        value = value.detach().cpu().contiguous()
+        return value.half() if name in trained else value
 
     with written_whole(path) as part:
         save_file({name: halve(name, value) for name, value in network.state_dict().items()}, str(part))
@@ -192,33 +202,67 @@ def load_network(model: Card, weights: str | Path | None = None) -> nn.Module:
 
     Raises
     ------
-    InputError : no weights, a wrong checksum, no safetensors, or tensors that are not this network's
+    InputError : no weights, a wrong checksum, no file of tensors, or tensors that are not this network's
     """
     return _load(weights_file(model, weights), model)
 
 
-def _load(path: Path, model: Card) -> nn.Module:
-    from safetensors import SafetensorError
-    from safetensors.torch import load_file
+def initial_network(model: Card, weights: str | Path) -> nn.Module:
+    """Return the card's network to start training from: with all of a file's weights, or its encoder's alone.
 
+    Parameters
+    ----------
+    weights : of this model, or a file that holds its encoder, such as Segment Anything's ``sam_vit_b_01ec64.pth`` for
+        CervSpineNet; the rest of the network is then random
+
+    Raises
+    ------
+    InputError : as `load_network`
+    """
     from SpineSegLib.networks import build
 
-    try:
-        tensors = load_file(str(path))
-    except (SafetensorError, OSError, ValueError) as error:
-        raise problem(
-            path, f"no safetensors file ({error})", f"weights of {model.name}", "Install them again"
-        ) from error
+    path = weights_file(model, weights)
+    tensors = read_tensors(path, model.name)
     network = build(model.network["name"], model.network["arguments"])
+    own = network.state_dict()
+    encoder = {} if own.keys() == tensors.keys() else encoder_among(tensors, own)
+    if not encoder:
+        return _load(path, model)
+    _finite(encoder, path, model)
+    network.load_state_dict(encoder, strict=False)
+    return network.eval()
+
+
+def _load(path: Path, model: Card) -> nn.Module:
+    tensors = read_tensors(path, model.name)
+    network = _blank(model, tensors)
     own = network.state_dict()
     wrong = sorted(own.keys() ^ tensors.keys()) or [n for n in own if own[n].shape != tensors[n].shape]
     if wrong:
         found = f"{len(wrong)} tensors that differ in name or shape, such as {wrong[0]}"
         raise problem(path, found, f"the {len(own)} tensors of {model.name}", "Name this model's own weights")
+    _finite(tensors, path, model)
+    network.load_state_dict({name: tensors[name].to(own[name].dtype) for name in own})
+    return network.eval()
+
+
+def _blank(model: Card, tensors: Mapping[str, torch.Tensor]) -> nn.Module:
+    """Return the card's network, on whose first values no time is spent where all of them will be replaced."""
+    import torch
+
+    from SpineSegLib.networks import build
+
+    with torch.device("meta"):
+        network = build(model.network["name"], model.network["arguments"])
+    every = {name for name, _ in (*network.named_parameters(), *network.named_buffers())}
+    if every <= tensors.keys():
+        return network.to_empty(device="cpu")
+    return build(model.network["name"], model.network["arguments"])
+
+
+def _finite(tensors: Mapping[str, torch.Tensor], path: Path, model: Card) -> None:
     bad = [name for name, value in tensors.items() if value.is_floating_point() and not value.isfinite().all()]
     if bad:
         raise InputError(
             f"{path}: {bad[0]} holds values that are not finite; install the weights of {model.name} again."
         )
-    network.load_state_dict({name: tensors[name].to(own[name].dtype) for name in own})
-    return network.eval()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from SpineSegLib.errors import problem
 from SpineSegLib.image import Image, Segmentation
 from SpineSegLib.models import Card, load_network
+from SpineSegLib.pipelines.precision import Trial
 from SpineSegLib.progress import Progress, silent
 
 if TYPE_CHECKING:
@@ -47,27 +48,47 @@ class Runner:
     ----------
     network : in evaluation mode
     device, precision : such as ``"cpu"`` and ``"float32"``
+    trial : to be concluded by the first pictures, which then go through the network in bfloat16 too
     """
 
     network: torch.nn.Module
     device: str
     precision: str
+    trial: Trial | None = None
 
-    def __call__(self, pictures: torch.Tensor) -> torch.Tensor:
-        """Return probabilities (n, classes, h, w) of pictures (n, channels, h, w), float32 on the CPU."""
+    def __call__(self, pictures: torch.Tensor, *, points: Sequence[torch.Tensor] | None = None) -> torch.Tensor:
+        """Return probabilities (n, classes, h, w) of pictures (n, channels, h, w), float32 on the CPU.
+
+        Parameters
+        ----------
+        points : for each picture (p, 2), x and y in its pixels, for a network that is prompted
+        """
+        if self.trial is None or self.trial.verdict is not None:
+            return self._run(pictures, points, self.precision)[0]
+        exact, seconds = self._run(pictures, points, self.precision)
+        rounded, seconds_rounded = self._run(pictures, points, "bfloat16")
+        self.trial.conclude(exact, rounded, seconds, seconds_rounded)
+        return exact
+
+    def _run(
+        self, pictures: torch.Tensor, points: Sequence[torch.Tensor] | None, precision: str
+    ) -> tuple[torch.Tensor, float]:
         import torch
 
-        reduced = self.precision == "bfloat16"
+        start = time.perf_counter()
+        reduced = precision == "bfloat16"
         pictures = pictures.to(self.device, memory_format=torch.channels_last)
         with torch.inference_mode(), torch.autocast(self.device, torch.bfloat16, enabled=reduced):
-            return torch.sigmoid(self.network(pictures).float()).cpu()
+            logits = self.network(pictures) if points is None else self.network.prompted(pictures, points)
+            return torch.sigmoid(logits.float()).cpu(), time.perf_counter() - start
 
 
 def _pipelines() -> Mapping[str, Callable]:
+    from SpineSegLib.pipelines.prompted import prompted
     from SpineSegLib.pipelines.slicewise import slicewise
     from SpineSegLib.pipelines.whole_image import whole_image
 
-    return {"slicewise": slicewise, "whole-image": whole_image}
+    return {"prompted": prompted, "slicewise": slicewise, "whole-image": whole_image}
 
 
 def choose_device(wanted: str = "auto") -> str:
@@ -91,6 +112,7 @@ def segment(
     weights: str | Path | None = None,
     device: str = "auto",
     precision: str = "auto",
+    points: Sequence[tuple[float, float]] = (),
     report: Progress = silent,
 ) -> Result:
     """Segment an image with a model.
@@ -102,7 +124,9 @@ def segment(
     where : what errors call the image, such as its file
     weights : a file instead of the model's own
     device : ``"auto"`` takes CUDA, then MPS, then the CPU
-    precision : ``"float32"``, ``"bfloat16"``, or ``"auto"``, which is float32 until a machine's own check says more
+    precision : ``"float32"``, ``"bfloat16"``, or ``"auto"``, which is bfloat16 where a trial on this machine has shown
+        that it is faster and that masks stay the same (see `pipelines.precision`), and float32 elsewhere
+    points : x and y in pixels of the image, for a model that is shown what to segment
 
     Raises
     ------
@@ -120,15 +144,22 @@ def segment(
         raise problem(where, flaw, "an image with contrast and finite values", "Check how the image was made")
     if precision not in PRECISIONS:
         raise problem("--precision", repr(precision), f"one of {', '.join(PRECISIONS)}", "Choose one of them")
-    precision = "float32" if precision == "auto" else precision
+    arguments = dict(card.pipeline["arguments"])
+    if card.pipeline["name"] == "prompted":
+        arguments["points"] = points
+    elif points:
+        raise problem("--point", f"a point for {card.name}", "none: it finds by itself", "Leave --point away")
     device = choose_device(device)
     report(0, 1, f"loading {card.name}")
     network = load_network(card, weights).to(memory_format=torch.channels_last)
+    trial = None
+    if precision == "auto":
+        trial = Trial.of(card, weights, device)
+        precision = (trial and trial.verdict) or "float32"
     pipeline = _pipelines()[card.pipeline["name"]]
-    arguments = dict(card.pipeline["arguments"])
     warnings = []
     try:
-        found = pipeline(image, card, Runner(network.to(device), device, precision), report=report, **arguments)
+        found = pipeline(image, card, Runner(network.to(device), device, precision, trial), report=report, **arguments)
     except torch.OutOfMemoryError:
         if device == "cpu":
             raise

@@ -24,15 +24,27 @@ def whole_image(
     keep_fraction : see `large_parts`
     """
     report(0, 2, "segmenting")
-    size = int(card.input["size"][0])
-    _, down, across = image.geometry.step
-    box = Letterbox(image.array.shape[1:], size, aspect=down / across)
-    picture = box.pad(fitted(image.array[0], box, card.input["intensity"]))
-    pictures = torch.from_numpy(np.repeat(picture[None, None], int(card.input["channels"]), axis=1))
+    pictures, box = in_square(image, card)
     square = run(pictures)[0].numpy()
     report(1, 2, "bringing the result to the image's size")
+    found = out_of_square(square, box, image, card, threshold=threshold, keep_fraction=keep_fraction)
+    report(2, 2, "done")
+    return found
+
+
+def in_square(image: Image, card: Card) -> tuple[torch.Tensor, Letterbox]:
+    """Return a radiograph as the network wants it, (1, channels, side, side), and what undoes it."""
+    _, down, across = image.geometry.step
+    box = Letterbox(image.array.shape[1:], int(card.input["size"][0]), aspect=down / across)
+    picture = box.pad(fitted(image.array[0], box, card.input["intensity"]))
+    return torch.from_numpy(np.repeat(picture[None, None], int(card.input["channels"]), axis=1)), box
+
+
+def out_of_square(
+    square: np.ndarray, box: Letterbox, image: Image, card: Card, *, threshold: float, keep_fraction: float
+) -> Segmentation:
+    """Return the segmentation, on the image's grid, of probabilities (classes, side, side)."""
     masks = {}
     for structure, probability in zip(card.structures, square, strict=True):
         masks[structure] = large_parts(box.undo(probability) > threshold, keep_fraction)[None]
-    report(2, 2, "done")
     return Segmentation.from_masks(masks, image.geometry)
