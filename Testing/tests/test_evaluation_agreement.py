@@ -5,8 +5,8 @@ import json
 
 import numpy as np
 import pytest
+from mask_samples import SPINE, T5, T6, T7, plates
 
-from SpineSegLib.anatomy import Structure
 from SpineSegLib.errors import InputError
 from SpineSegLib.evaluation import evaluate
 from SpineSegLib.evaluation.metrics import compare_masks
@@ -14,19 +14,6 @@ from SpineSegLib.image import Geometry, Segment, Segmentation, SpacingSource
 
 MEANS = {"miou", "miou_background"}
 """What the overall numbers have beside those of two masks."""
-
-T5, T6, T7 = (Structure("vertebra", level) for level in ("T5", "T6", "T7"))
-SPINE, VERTEBRAE, CORD = Structure("spine"), Structure("vertebrae"), Structure("spinal cord")
-
-
-def plates(geometry, **rows):
-    """Return a segmentation with one box a structure, given as name=(first row, last row + 1)."""
-    masks = {}
-    for name, (start, stop) in rows.items():
-        mask = np.zeros(geometry.shape, bool)
-        mask[:, start:stop, 3:12] = True
-        masks[{"spine": SPINE, "vertebrae": VERTEBRAE, "cord": CORD}.get(name) or Structure("vertebra", name)] = mask
-    return Segmentation.from_masks(masks, geometry)
 
 
 def masks_alone(values):

@@ -5,6 +5,7 @@ import math
 
 import numpy as np
 import pytest
+from mask_samples import blobs, grid
 
 from SpineSegLib.evaluation.metrics import (
     METRICS,
@@ -16,26 +17,12 @@ from SpineSegLib.evaluation.metrics import (
     surface,
     surface_distances,
 )
-from SpineSegLib.image import Geometry, SpacingSource
+from SpineSegLib.image import SpacingSource
 
 
 def ball(shape, centre, radius, spacing=(1, 1, 1)):
     offsets = np.indices(shape) - np.reshape(centre, (3, 1, 1, 1))
     return (offsets * np.reshape(spacing, (3, 1, 1, 1))).__pow__(2).sum(axis=0) <= radius**2
-
-
-def blobs(shape, seed):
-    """Return two lumpy masks that overlap in part."""
-    from scipy.ndimage import gaussian_filter
-
-    noise = np.random.default_rng(seed).normal(size=(3, *shape))
-    smooth = [gaussian_filter(field, [min(2, n - 1) for n in shape]) for field in noise]
-    level = [field / field.std() for field in smooth]
-    return level[0] + level[1] > 0.9, level[0] + level[2] > 0.9
-
-
-def grid(shape, spacing=(1, 1, 1), source=SpacingSource.HEADER):
-    return Geometry(shape, np.diag([*spacing[::-1], 1.0]), source)
 
 
 @pytest.mark.parametrize(
