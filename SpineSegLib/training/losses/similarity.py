@@ -31,7 +31,9 @@ def ssim(one: torch.Tensor, two: torch.Tensor) -> tuple[torch.Tensor, torch.Tens
     if min(one.shape[-2:]) < WINDOW:
         msg = f"the picture is {tuple(one.shape[-2:])} pixels, SSIM's window needs {WINDOW}"
         raise ValueError(msg)
-    mean_1, mean_2, square_1, square_2, product = _smooth(torch.stack([one, two, one**2, two**2, one * two])).unbind()
+    # Apart, so that what depends on the masks alone needs no gradient.
+    mean_1, square_1, product = _smooth(torch.stack([one, one**2, one * two])).unbind()
+    mean_2, square_2 = _smooth(torch.stack([two, two**2])).unbind()
     variance = square_1 - mean_1**2 + square_2 - mean_2**2
     contrast = (2 * (product - mean_1 * mean_2) + C2) / (variance + C2)
     luminance = (2 * mean_1 * mean_2 + C1) / (mean_1**2 + mean_2**2 + C1)
