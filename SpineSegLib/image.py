@@ -328,6 +328,7 @@ class Segment:
     name : display name, the structure's own unless given
     colour : red green blue, 0-255, the structure's own unless given
     probability : optional k, j, i array in 0…1
+    confidence : optional number in 0…1, how far the model is to be believed about it (see `evaluation.explain`)
     """
 
     structure: Structure
@@ -336,10 +337,14 @@ class Segment:
     name: str = ""
     colour: tuple[int, int, int] | None = None
     probability: np.ndarray | None = None
+    confidence: float | None = None
 
     def __post_init__(self) -> None:
         if self.label < 1:
             msg = f"segment label is {self.label}, expected 1 or more"
+            raise ValueError(msg)
+        if self.confidence is not None and not 0 <= self.confidence <= 1:
+            msg = f"segment confidence is {self.confidence}, expected a number from 0 to 1"
             raise ValueError(msg)
         object.__setattr__(self, "name", self.name or self.structure.name)
         object.__setattr__(self, "colour", tuple(self.colour or self.structure.colour))
@@ -374,9 +379,15 @@ class Segmentation:
 
     @classmethod
     def from_masks(
-        cls, masks: Mapping[Structure, np.ndarray] | Iterable[tuple[Structure, np.ndarray]], geometry: Geometry
+        cls,
+        masks: Mapping[Structure, np.ndarray] | Iterable[tuple[Structure, np.ndarray]],
+        geometry: Geometry,
+        probabilities: Mapping[Structure, np.ndarray] | None = None,
     ) -> Segmentation:
-        """Pack boolean k, j, i masks into as few layers as their overlaps allow, in the order given."""
+        """Pack boolean k, j, i masks into as few layers as their overlaps allow, in the order given.
+
+        Segments get the probabilities of their structures, where there are any.
+        """
         items = list(masks.items() if isinstance(masks, Mapping) else masks)
         layers: list[np.ndarray] = []
         segments = []
@@ -388,7 +399,7 @@ class Segmentation:
                 layers.append(np.zeros(geometry.shape, dtype))
             label = 1 + sum(segment.layer == number for segment in segments)
             layers[number][mask] = label
-            segments.append(Segment(structure, number, label))
+            segments.append(Segment(structure, number, label, probability=(probabilities or {}).get(structure)))
         return cls(tuple(layers) or (np.zeros(geometry.shape, dtype),), tuple(segments), geometry)
 
     @classmethod

@@ -53,7 +53,8 @@ class Card:
     view : views that it was made for, such as ``("AP", "lateral")``
     structures : what it segments
     input : size (rows, columns), channels, intensity, and spacing in mm where it has one
-    network : name, arguments, and ``counts`` of parameters and multiply-adds as `describe.count` measures them
+    network : name, arguments, ``counts`` of parameters and multiply-adds as `describe.count` measures them, and, where
+        the usual choice is not the best, ``features``: the dotted name of the module whose output Grad-CAM looks at
     pipeline : name and arguments
     paper : title, doi and year of the paper that describes the network, if any; in ``reported`` the parameters and
         multiply-adds that it prints for it, with a note on the reading taken where these do not decide or do not agree

@@ -161,6 +161,11 @@ class Letterbox:
         """Rows and columns of the square that the picture fills."""
         return tuple(max(1, min(self.size, round(n * s))) for n, s in zip(self.shape, self.scale, strict=True))
 
+    def place(self, x: float, y: float) -> tuple[float, float]:
+        """Return x and y in pixels of the square of a pixel of the picture; centres of pixels are whole numbers."""
+        down, across = (used / size for used, size in zip(self.used, self.shape, strict=True))
+        return (x + 0.5) * across - 0.5, (y + 0.5) * down - 0.5
+
     def shrink(self, picture: np.ndarray, *, labels: bool = False) -> np.ndarray:
         """Return the picture at its size in the square: antialiased and linear, or nearest neighbour for labels."""
         return _resize(picture, self.used, labels=labels)

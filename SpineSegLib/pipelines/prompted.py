@@ -23,6 +23,7 @@ def prompted(
     points: Sequence[tuple[float, float]] = (),
     threshold: float = 0.5,
     keep_fraction: float = 0.0,
+    keep_probability: bool = False,
 ) -> Segmentation:
     """Segment what the points lie in.
 
@@ -31,6 +32,7 @@ def prompted(
     points : x and y in pixels of the image, the centre of the first pixel being (0, 0)
     threshold : probability above which a pixel belongs to the structure
     keep_fraction : see `large_parts`
+    keep_probability : as in `whole_image`
 
     Raises
     ------
@@ -46,10 +48,9 @@ def prompted(
             raise problem("--point", f"{x:g},{y:g}", inside, "Give pixels of the image, x to the right and y down")
     report(0, 2, "segmenting")
     pictures, box = in_square(image, card)
-    down, across = (used / size for used, size in zip(box.used, box.shape, strict=True))
-    inside = torch.tensor([((x + 0.5) * across - 0.5, (y + 0.5) * down - 0.5) for x, y in points])
+    inside = torch.tensor([box.place(x, y) for x, y in points])
     square = run(pictures, points=[inside])[0].numpy()
     report(1, 2, "bringing the result to the image's size")
-    found = out_of_square(square, box, image, card, threshold=threshold, keep_fraction=keep_fraction)
+    found = out_of_square(square, box, image, card, threshold, keep_fraction, keep_probability)
     report(2, 2, "done")
     return found

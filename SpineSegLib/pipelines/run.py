@@ -113,6 +113,7 @@ def segment(
     device: str = "auto",
     precision: str = "auto",
     points: Sequence[tuple[float, float]] = (),
+    keep_probability: bool = False,
     report: Progress = silent,
 ) -> Result:
     """Segment an image with a model.
@@ -127,6 +128,7 @@ def segment(
     precision : ``"float32"``, ``"bfloat16"``, or ``"auto"``, which is bfloat16 where a trial on this machine has shown
         that it is faster and that masks stay the same (see `pipelines.precision`), and float32 elsewhere
     points : x and y in pixels of the image, for a model that is shown what to segment
+    keep_probability : whether segments carry their probabilities on the image's grid (float32, much memory in a volume)
 
     Raises
     ------
@@ -144,7 +146,7 @@ def segment(
         raise problem(where, flaw, "an image with contrast and finite values", "Check how the image was made")
     if precision not in PRECISIONS:
         raise problem("--precision", repr(precision), f"one of {', '.join(PRECISIONS)}", "Choose one of them")
-    arguments = dict(card.pipeline["arguments"])
+    arguments = {**card.pipeline["arguments"], "keep_probability": keep_probability}
     if card.pipeline["name"] == "prompted":
         arguments["points"] = points
     elif points:

@@ -32,6 +32,7 @@ def slicewise(
     keep_fraction: float = 0.0,
     every: int = 1,
     batch: int = 8,
+    keep_probability: bool = False,
 ) -> Segmentation:
     """Segment a volume.
 
@@ -44,6 +45,7 @@ def slicewise(
     every : only each so-many-th slice goes through the network, those between are interpolated; the planes, being
         averaged, fill in for one another
     batch : slices at a time
+    keep_probability : whether segments carry their probabilities, which are 0 where parts were dropped
     """
     step = float(card.input["spacing"])
     turn = Reorientation.of(image.geometry)
@@ -67,14 +69,17 @@ def slicewise(
             report(done, total + 1, f"{plane} slices")
         view = probability[(slice(None), *box)].transpose(0, *(1 + axis for axis in PLANES[plane]))
         _add_between(view, index, np.concatenate(parts).swapaxes(0, 1) / len(planes))
-    masks = {}
+    masks, probabilities = {}, {}
     for structure, each in zip(card.structures, probability, strict=True):
         kept = large_parts(each > threshold, keep_fraction)
         # What was dropped must not come back between voxels; a margin keeps the slopes of what stays.
         each[~ndimage.binary_dilation(kept, iterations=2)] = 0
-        masks[structure] = turn.undo(resample(each, grid, turned, fill=0.0)) > threshold
+        found = turn.undo(resample(each, grid, turned, fill=0.0))
+        masks[structure] = found > threshold
+        if keep_probability:
+            probabilities[structure] = found
     report(total + 1, total + 1, "done")
-    return Segmentation.from_masks(masks, image.geometry)
+    return Segmentation.from_masks(masks, image.geometry, probabilities)
 
 
 def _coarsened(array: np.ndarray, old: np.ndarray, new: float) -> np.ndarray:

@@ -14,7 +14,14 @@ from SpineSegLib.progress import Progress
 
 
 def whole_image(
-    image: Image, card: Card, run: Runner, *, report: Progress, threshold: float = 0.5, keep_fraction: float = 0.0
+    image: Image,
+    card: Card,
+    run: Runner,
+    *,
+    report: Progress,
+    threshold: float = 0.5,
+    keep_fraction: float = 0.0,
+    keep_probability: bool = False,
 ) -> Segmentation:
     """Segment a radiograph.
 
@@ -22,12 +29,13 @@ def whole_image(
     ----------
     threshold : probability above which a pixel belongs to the structure
     keep_fraction : see `large_parts`
+    keep_probability : whether segments carry their probabilities, parts that were dropped included
     """
     report(0, 2, "segmenting")
     pictures, box = in_square(image, card)
     square = run(pictures)[0].numpy()
     report(1, 2, "bringing the result to the image's size")
-    found = out_of_square(square, box, image, card, threshold=threshold, keep_fraction=keep_fraction)
+    found = out_of_square(square, box, image, card, threshold, keep_fraction, keep_probability)
     report(2, 2, "done")
     return found
 
@@ -41,10 +49,19 @@ def in_square(image: Image, card: Card) -> tuple[torch.Tensor, Letterbox]:
 
 
 def out_of_square(
-    square: np.ndarray, box: Letterbox, image: Image, card: Card, *, threshold: float, keep_fraction: float
+    square: np.ndarray,
+    box: Letterbox,
+    image: Image,
+    card: Card,
+    threshold: float,
+    keep_fraction: float,
+    keep_probability: bool,
 ) -> Segmentation:
     """Return the segmentation, on the image's grid, of probabilities (classes, side, side)."""
-    masks = {}
-    for structure, probability in zip(card.structures, square, strict=True):
-        masks[structure] = large_parts(box.undo(probability) > threshold, keep_fraction)[None]
-    return Segmentation.from_masks(masks, image.geometry)
+    masks, probabilities = {}, {}
+    for structure, each in zip(card.structures, square, strict=True):
+        probability = box.undo(each)
+        masks[structure] = large_parts(probability > threshold, keep_fraction)[None]
+        if keep_probability:
+            probabilities[structure] = probability[None]
+    return Segmentation.from_masks(masks, image.geometry, probabilities)
