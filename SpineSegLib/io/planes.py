@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from SpineSegLib.image import Image, Reorientation, Segment, Segmentation
+from SpineSegLib.image import Geometry, Image, Reorientation, Segment, Segmentation
 
 _CT_WINDOW = (-350.0, 1150.0)
 """Window 1500, level 400 HU: bone."""
@@ -33,48 +33,80 @@ class Plane:
     letters: str = ""
 
 
-def film_plane(image: Image, segmentation: Segmentation) -> Plane:
-    """Return a radiograph's only plane, pixel for pixel unless it is very large or very small."""
-    _, row_step, column_step = image.geometry.step
+@dataclass(frozen=True)
+class Cut:
+    """One plane of a grid: which, which way round, how large on the canvas.
+
+    Parameters
+    ----------
+    turn : turns arrays of the grid to head, back, left
+    axis, place : slice number `place` along this axis of turned arrays
+    upright : whether rows run down, against the head
+    size, letters : as of a `Plane`
+    """
+
+    turn: Reorientation
+    axis: int
+    place: int
+    upright: bool
+    size: tuple[int, int]
+    letters: str = ""
+
+    def __call__(self, array: np.ndarray) -> np.ndarray:
+        """Return the plane (rows, columns) of a k, j, i array on the grid."""
+        plane = np.take(self.turn.apply(array), self.place, self.axis)
+        return np.ascontiguousarray(plane[::-1] if self.upright else plane)
+
+
+_AS_IT_IS = Reorientation((0, 1, 2), (False, False, False))
+
+
+def film_cut(geometry: Geometry, *, shortest: int = _SHORTEST, longest: int = _LONGEST) -> Cut:
+    """Return the only plane of a radiograph, pixel for pixel unless its longer side is not within the two limits."""
+    _, row_step, column_step = geometry.step
     finest = min(row_step, column_step)
-    rows, columns = image.geometry.shape[1] * row_step / finest, image.geometry.shape[2] * column_step / finest
-    scale = min(1.0, _LONGEST / max(rows, columns))
-    if max(rows, columns) < _SHORTEST:
-        scale = _SHORTEST / max(rows, columns)
-    size = (max(1, round(columns * scale)), max(1, round(rows * scale)))
-    masks = _masks([layer[0] for layer in segmentation.layers], segmentation.segments)
-    return Plane(as_grey(image.array[0], *grey_range(image)), masks, size)
+    rows, columns = geometry.shape[1] * row_step / finest, geometry.shape[2] * column_step / finest
+    scale = min(1.0, longest / max(rows, columns))
+    if max(rows, columns) < shortest:
+        scale = shortest / max(rows, columns)
+    return Cut(_AS_IT_IS, 0, 0, False, (max(1, round(columns * scale)), max(1, round(rows * scale))))
 
 
-def volume_planes(image: Image, segmentation: Segmentation, turn: Reorientation, height: int) -> list[Plane]:
+def volume_cuts(geometry: Geometry, foreground: np.ndarray, turn: Reorientation, height: int) -> list[Cut]:
     """Return the axial, coronal and sagittal plane with the most foreground, in radiological orientation.
 
     Parameters
     ----------
+    foreground : boolean k, j, i array on the grid
     turn : turns arrays to head, back, left
     height : rows of the largest plane on the canvas
     """
-    low, high = grey_range(image)
-    array = turn.apply(image.array)
-    layers = [turn.apply(layer) for layer in segmentation.layers]
-    foreground = turn.apply(segmentation.foreground)
-    step = turn.geometry(image.geometry).step
-    sizes = np.array(array.shape) * step
+    turned = turn.apply(foreground)
+    sizes = np.array(turned.shape) * turn.geometry(geometry).step
     scale = height / max(sizes[0], sizes[1])
-    planes = []
+    cuts = []
     # Axial: rows to the back, columns to the left. Coronal and sagittal: rows to the head, so turned over.
     for axis, letters in ((0, "RLAP"), (1, "RLSI"), (2, "APSI")):
-        place = _fullest(foreground, axis)
-        flip = slice(None) if axis == 0 else slice(None, None, -1)
-
-        def cut(volume: np.ndarray, axis: int = axis, place: int = place, flip: slice = flip) -> np.ndarray:
-            return np.ascontiguousarray(np.take(volume, place, axis)[flip])
-
         down, across = (sizes[n] for n in range(3) if n != axis)
         size = (max(1, round(across * scale)), max(1, round(down * scale)))
-        masks = _masks([cut(layer) for layer in layers], segmentation.segments)
-        planes.append(Plane(as_grey(cut(array), low, high), masks, size, letters))
-    return planes
+        cuts.append(Cut(turn, axis, _fullest(turned, axis), axis != 0, size, letters))
+    return cuts
+
+
+def film_plane(image: Image, segmentation: Segmentation) -> Plane:
+    """Return a radiograph's only plane, pixel for pixel unless it is very large or very small."""
+    return _plane(film_cut(image.geometry), image, segmentation)
+
+
+def volume_planes(image: Image, segmentation: Segmentation, turn: Reorientation, height: int) -> list[Plane]:
+    """Return the planes of `volume_cuts`."""
+    cuts = volume_cuts(image.geometry, segmentation.foreground, turn, height)
+    return [_plane(cut, image, segmentation) for cut in cuts]
+
+
+def _plane(cut: Cut, image: Image, segmentation: Segmentation) -> Plane:
+    masks = _masks([cut(layer) for layer in segmentation.layers], segmentation.segments)
+    return Plane(as_grey(cut(image.array), *grey_range(image)), masks, cut.size, cut.letters)
 
 
 def _fullest(foreground: np.ndarray, axis: int) -> int:
