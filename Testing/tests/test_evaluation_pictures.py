@@ -194,7 +194,7 @@ def test_empty_masks_have_defined_scores_of_surfaces_and_boundaries(ours, theirs
 
 def test_definitions_state_the_numbers_that_hold():
     found = definitions(Settings(tolerance_mm=0.5, tolerance_px=3, boundary_fraction=0.01))
-    assert "at most 0.5 mm" in found["nsd_mm"] and "at most 3 steps" in found["nsd_px"]
+    assert "at most 0.5 mm" in found["nsd_mm"] and "at most 3 px" in found["nsd_px"]
     assert "1 % of the slice's diagonal" in found["boundary_width_px"]
     with pytest.raises(ValueError, match="tolerance_mm is -1"):
         Settings(tolerance_mm=-1)

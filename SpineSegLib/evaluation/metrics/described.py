@@ -58,7 +58,7 @@ def described(settings: Settings | None = None) -> tuple[Metric, ...]:
     settings = settings or Settings()
     distances = []
     for unit, steps, tolerance in (
-        ("px", "; in steps of the grid", f"{settings.tolerance_px:g} steps of the grid"),
+        ("px", "; in steps of the grid", f"{settings.tolerance_px:g} px"),
         ("mm", "", f"{settings.tolerance_mm:g} mm"),
     ):
         distances += [
@@ -66,7 +66,7 @@ def described(settings: Settings | None = None) -> tuple[Metric, ...]:
             Metric(f"hd95_{unit}", "HD95", unit, _HD95 + steps, "lower"),
             Metric(f"hd95_pooled_{unit}", "HD95 pooled", unit, _POOLED + steps, "lower"),
             Metric(f"assd_{unit}", "ASSD", unit, _ASSD + steps, "lower"),
-            Metric(f"nsd_{unit}", f"Surface Dice within {tolerance}", "1", _NSD.format(tolerance), "higher"),
+            Metric(f"nsd_{unit}", f"Surface Dice {tolerance}", "1", _NSD.format(tolerance), "higher"),
         ]
     width = f"{100 * settings.boundary_fraction:g} %"
     return (
