@@ -46,7 +46,7 @@ def randomise_ct(hu: np.ndarray, spine: np.ndarray, step: float, random: np.rand
     _soft_tissue(out, inside, spine, bone, random)
     if random.random() < 0.75:
         _lungs(out, inside, depth, away, axis, step, random)
-    if random.random() < 0.8:
+    if random.random() < 0.9:
         _vessels(out, away, axis, step, random)
     if random.random() < 0.85:
         _ribs(out, inside, depth, away, axis, step, random)
@@ -130,9 +130,9 @@ def _tube(
 
 def _vessels(out: np.ndarray, away: np.ndarray, axis: np.ndarray, step: float, random: np.random.Generator) -> None:
     """Aorta, great veins and heart chambers with more or less contrast medium, up to the brightness of bone."""
-    for _ in range(random.integers(1, 5)):
+    for _ in range(random.integers(1, 6)):
         radius = random.uniform(6, 17)
-        bright = random.uniform(90, 480)
+        bright = random.uniform(90, 550)
         side, ahead = random.uniform(-35, 35) / step, random.uniform(22, 75) / step
         k = np.linspace(0, out.shape[0] - 1, 200)
         sway = np.cumsum(random.standard_normal((6, 2)), axis=0) * 8 / step
@@ -144,7 +144,7 @@ def _vessels(out: np.ndarray, away: np.ndarray, axis: np.ndarray, step: float, r
             box, distance = found
             where = (distance < radius) & (away[box] > random.uniform(0.5, 4))
             out[box][where] = bright + random.normal(0, 12, where.sum())
-    for _ in range(random.integers(0, 4)):
+    for _ in range(random.integers(1, 6)):
         _heart(out, away, axis, step, random)
 
 
@@ -153,7 +153,7 @@ def _heart(out: np.ndarray, away: np.ndarray, axis: np.ndarray, step: float, ran
     level = int(random.integers(len(axis)))
     aside, ahead = random.uniform(-40, 40) / step, random.uniform(40, 100) / step
     middle = np.array([level, axis[level, 0] - ahead, axis[level, 1] + aside])
-    muscle, blood, noise = random.uniform(40, 180), random.uniform(60, 480), random.uniform(5, 25)
+    muscle, blood, noise = random.uniform(40, 220), random.uniform(100, 550), random.uniform(5, 40)
     for number in range(random.integers(1, 6)):
         radii = random.uniform(12, 38, 3) * (1.6 if number == 0 else 1) / step
         centre = middle + (0 if number == 0 else random.normal(0, 22 / step, 3))
