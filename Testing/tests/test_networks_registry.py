@@ -130,7 +130,8 @@ def test_an_image_of_odd_size_is_segmented_at_its_own_size(name, tmp_path):
 @pytest.mark.slow
 @pytest.mark.parametrize("name", CARDS)
 def test_the_network_at_full_size_segments_an_image_of_odd_size(name, tmp_path):
-    segmented_at_its_own_size(card(name), tmp_path, (701, 433))
+    # A volume's slices go through one by one in up to three planes.
+    segmented_at_its_own_size(card(name), tmp_path, (31, 23) if card(name).dimension == 3 else (701, 433))
 
 
 @pytest.mark.slow
