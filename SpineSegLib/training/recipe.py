@@ -27,7 +27,7 @@ class Recipe:
     loss : terms, see `weighted_loss`
     training_data : what the card says of the data: name, licence, cite, labels
     licence : of the weights
-    samples : samples an epoch; every case once where it is None
+    samples : samples an epoch; every picture once where it is None
     foreground : structure kinds of each output, where they are not the card's structures
     split : how cases are divided, see `split_cases`; without one, training and validation draw from the same cases
     augmentation : steps, see `SpineSegLib.training.augment`
@@ -127,6 +127,8 @@ def _flaw(recipe: Recipe) -> tuple[str, str] | None:
             continue
         if not isinstance(value, int) or isinstance(value, bool) or value < (0 if name == "seed" else 1):
             return f"{name} is {value!r}", "a positive whole number"
+    if recipe.samples is None and recipe.source != "pictures":
+        return "no samples", f"how many samples an epoch the source {recipe.source} draws"
     chosen = {"precision": recipe.precision, "keep": recipe.keep, "schedule": recipe.schedule.get("name")}
     for name, value in chosen.items():
         if value not in CHOICES[name]:

@@ -182,6 +182,7 @@ def _sources(recipe: Recipe, card: Card, training: list[Case], validation: list[
             first = kind(
                 training, targets, card.input, seed=seed, samples=samples, **{"augmentation": steps, **settings}
             )
+            first.require_labels()
             return first, kind(validation, targets, card.input, seed=other_seed, **{"shuffle": False, **differing})
         step = float(settings.pop("step"))
         differing.pop("step")
@@ -198,9 +199,12 @@ def _sources(recipe: Recipe, card: Card, training: list[Case], validation: list[
 
 
 def _labelled(recipe: Recipe, targets: Targets, cases: list[Case]) -> None:
-    """Refuse a data set without labels for one of the outputs: the network would learn that there is nothing."""
+    """Refuse a data set without labels for one of the outputs: the network would learn that there is nothing.
+
+    Sets that do not tell, or label nothing completely (VerSe), are looked at when they are read.
+    """
     for case in cases:
-        missing = [t.name for t in targets if case.labelled is not None and not t.kinds & case.labelled]
+        missing = [t.name for t in targets if case.labelled and not t.kinds & case.labelled]
         if missing:
             found = f"labels of {', '.join(sorted(case.labelled))}, and none of {', '.join(missing)}"
             step = "Choose a model for these labels with --model, or data that have them"

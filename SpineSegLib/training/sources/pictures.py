@@ -66,6 +66,24 @@ class PictureSource(torch.utils.data.Dataset):
             rounds = -(-self.samples // len(self.cases))
             self.order = np.concatenate([random.permutation(len(self.cases)) for _ in range(rounds)])[: self.samples]
 
+    def require_labels(self) -> None:
+        """Read cases until each output has been seen in one.
+
+        Raises
+        ------
+        ValueError : one is in no case, so that the network would learn that there is nothing
+        """
+        missing = dict(enumerate(target.name for target in self.targets))
+        for number in range(len(self.cases)):
+            _, masks = self._case(number)
+            missing = {output: name for output, name in missing.items() if not masks[output].any()}
+            if not missing:
+                return
+        _, labels = self.cases[0].load()
+        kinds = sorted({segment.structure.kind for segment in labels.segments})
+        msg = f"no case has {', '.join(missing.values())}, the first has {', '.join(kinds) or 'no label'}"
+        raise ValueError(msg)
+
     def __getitem__(self, index: int) -> tuple[torch.Tensor, torch.Tensor]:
         random = np.random.default_rng([self.seed, max(self.epoch, 0), 1_000_000 + index])
         picture, masks = self._case(int(self.order[index]))
