@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 
 from SpineSegLib.cli.console import Console, common_options
+from SpineSegLib.errors import problem
 
 
 def add_to(commands: argparse._SubParsersAction) -> None:
@@ -20,7 +21,11 @@ def add_to(commands: argparse._SubParsersAction) -> None:
     parser.add_argument("--out", required=True, metavar="DIR", help="folder for the results")
     parser.add_argument("--weights", metavar="FILE", help="safetensors file of the model to start from")
     parser.add_argument("--model", metavar="NAME", help="another model than the recipe's")
-    parser.add_argument("--reader", metavar="NAME", help="another reader of --data than the recipe's")
+    parser.add_argument(
+        "--reader",
+        metavar="NAME",
+        help='another reader of --data, as a recipe has it: spider, or "{reader: spider, …}"',
+    )
     parser.add_argument("--fold", type=int, metavar="N", help="part left out, where the recipe splits into folds")
     parser.add_argument("--accelerator", default="auto", help="auto, cpu, gpu or mps")
     parser.add_argument("--devices", default="auto", help="how many of them, or auto")
@@ -39,7 +44,7 @@ def run(options: argparse.Namespace, console: Console) -> None:
         options.out,
         weights=options.weights,
         model=options.model,
-        reader=options.reader,
+        reader=_reader(options.reader),
         fold=options.fold,
         resume=options.resume,
         machine={
@@ -50,3 +55,16 @@ def run(options: argparse.Namespace, console: Console) -> None:
         report=console.report,
     )
     console.result(None, f"wrote {out}")
+
+
+def _reader(text: str | None) -> str | dict | None:
+    """Return a reader's name, or its name with options, from YAML."""
+    import yaml
+
+    try:
+        found = None if text is None else yaml.safe_load(text)
+    except yaml.YAMLError:
+        found = []
+    if isinstance(found, (str, dict)) or text is None:
+        return found
+    raise problem("--reader", repr(text), 'a name, or "{reader: NAME, OPTION: VALUE}"', "Correct it")

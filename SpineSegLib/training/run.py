@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shlex
 from collections.abc import Mapping
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -36,7 +37,7 @@ def train(
     *,
     weights: str | Path | None = None,
     model: str | None = None,
-    reader: str | None = None,
+    reader: str | Mapping[str, object] | None = None,
     fold: int | None = None,
     resume: bool = False,
     machine: Mapping[str, object] | None = None,
@@ -52,7 +53,7 @@ def train(
         ``curves.png``, ``split.json`` where the recipe splits, and ``last.ckpt``; a finished run is not overwritten
     weights : safetensors file of the same model to start from, instead of random weights
     model : another model than the recipe's: papers train all of their networks alike
-    reader : another reader than the recipe's, for data in another layout
+    reader : another ``data`` than the recipe's, for data in another layout
     fold : which part is left out (0, 1, …), where the recipe splits into folds
     resume : go on from ``last.ckpt`` in `out`
     machine : arguments of `lightning.Trainer` about devices and nodes: accelerator, devices, num_nodes, strategy
@@ -111,7 +112,10 @@ def train(
 
 
 def _command(name: str, **options: object) -> str:
-    given = [f"--{option} {value}" for option, value in options.items() if value is not None]
+    words = {
+        option: json.dumps(value) if isinstance(value, Mapping) else str(value) for option, value in options.items()
+    }
+    given = [f"--{option} {shlex.quote(word)}" for option, word in words.items() if options[option] is not None]
     return " ".join([f"python -m SpineSegLib train {name} --data FOLDER --out FOLDER", *given])
 
 
