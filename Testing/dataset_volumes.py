@@ -149,3 +149,42 @@ def write_verse_miccai(folder: Path, name: str, spine: ToySpine, *, year: int) -
         x, y, z = turned_as_the_authors_do(voxel * zooms, codes, extent, tuple(axes))
         rows.append({"label": label, "X": x, "Y": y, "Z": z})
     save_json(folder / f"{name}{'_ctd' if year == 2019 else '_iso-ctd'}.json", rows)
+
+
+def spider_grid() -> Geometry:
+    """Return a sagittal series of 11 thick slices: columns to the back, rows to the feet, all of it oblique."""
+    angles = np.radians([8.0, -6.0, 11.0])
+    (ca, cb, cc), (sa, sb, sc) = np.cos(angles), np.sin(angles)
+    turn = (
+        np.array([[cc, -sc, 0], [sc, cc, 0], [0, 0, 1]])
+        @ np.array([[cb, 0, sb], [0, 1, 0], [-sb, 0, cb]])
+        @ np.array([[1, 0, 0], [0, ca, -sa], [0, sa, ca]])
+    )
+    matrix = np.eye(4)
+    matrix[:3, :3] = turn @ np.array([[0, 0, 1], [-1, 0, 0], [0, -1, 0]]) @ np.diag([0.6, 0.7, 3.3])
+    matrix[:3, 3] = (-14.0, 33.0, 61.0)
+    return Geometry((11, 60, 24), matrix)
+
+
+def spider_mask(grid: Geometry) -> np.ndarray:
+    """Labels from the bottom (row 59) to the top, the topmost vertebra partly outside; a canal that bends sideways."""
+    labels = np.zeros(grid.shape, np.int16)
+    for number in range(1, 6):
+        top = 60 - 11 * number
+        labels[2:9, top : top + 8, 4:12] = number
+        labels[2:9, top + 8 : top + 11, 4:12] = 200 + number
+    labels[2:9, 0:4, 4:12] = 106
+    labels[5:8, :, 16:19] = 100
+    labels[6:9, :10, 16:19] = 100
+    return labels
+
+
+def write_spider(
+    folder: Path, grid: Geometry, names: tuple[str, ...] = ("1_t1", "1_t2", "107_t2_SPACE", "22_t2")
+) -> np.ndarray:
+    """Write series of SPIDER, all alike; return the image, k, j, i."""
+    image = np.random.default_rng(0).integers(0, 900, grid.shape).astype(np.int16)
+    for name in names:
+        save_mha(folder / "images" / f"{name}.mha", image, grid)
+        save_mha(folder / "masks" / f"{name}.mha", spider_mask(grid), grid)
+    return image

@@ -5,7 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
-from dicom_writing import slice_of
+import pydicom
+from dicom_writing import slice_of, write_series
 from highdicom import AlgorithmIdentificationSequence
 from highdicom.seg import Segmentation, SegmentDescription
 from pydicom.dataset import Dataset
@@ -62,3 +63,24 @@ def write_seg(
     )
     written.save_as(path)
     return path
+
+
+def write_study(folder: Path, grid: Geometry, *, patient: str, number: int) -> np.ndarray:
+    """Write a series and its segmentation under a patient's identifier, in folders that name the patient.
+
+    Returns the mask, (k, j, i) bool.
+    """
+    stored = np.random.default_rng(number).integers(0, 3000, grid.shape).astype(np.uint16)
+    mask = np.zeros((1, *grid.shape), bool)
+    mask[0, 2:5, 3:9, 2 + number : 9] = True
+    images, segmentation = folder / f"Doe {patient}" / f"CT{number}", folder / f"Doe {patient}" / f"SEG{number}"
+    images.parent.mkdir(exist_ok=True)
+    segmentation.mkdir()
+    write_series(images, grid, stored, series=number)
+    path = write_seg(segmentation / "1.dcm", grid, stored, mask, DESCRIBED[:1])
+    data = pydicom.dcmread(path)
+    data.PatientID, data.SOPInstanceUID = patient, f"1.2.3.{number}"
+    data.file_meta.MediaStorageSOPInstanceUID = data.SOPInstanceUID
+    data.ReferencedSeriesSequence[0].SeriesInstanceUID = slice_of(grid, stored, 0, series=number).SeriesInstanceUID
+    data.save_as(path)
+    return mask[0]

@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from dataset_volumes import save_mha
+from dataset_volumes import save_mha, spider_grid, spider_mask, write_spider
 
 from SpineSegLib.anatomy import Structure
 from SpineSegLib.datasets import read_cases
@@ -10,45 +10,13 @@ from SpineSegLib.datasets.cases import Case
 from SpineSegLib.datasets.sagittal import middle_slice, sagittal_cases, sagittal_slice
 from SpineSegLib.datasets.spider import label_table
 from SpineSegLib.errors import InputError
-from SpineSegLib.image import Geometry, Image, Segmentation
+from SpineSegLib.image import Image, Segmentation
 from SpineSegLib.training.sources import PictureSource, targets_of
 
 
 @pytest.fixture
 def grid():
-    """A sagittal series of 11 thick slices: columns to the back, rows to the feet, all of it oblique."""
-    angles = np.radians([8.0, -6.0, 11.0])
-    (ca, cb, cc), (sa, sb, sc) = np.cos(angles), np.sin(angles)
-    turn = (
-        np.array([[cc, -sc, 0], [sc, cc, 0], [0, 0, 1]])
-        @ np.array([[cb, 0, sb], [0, 1, 0], [-sb, 0, cb]])
-        @ np.array([[1, 0, 0], [0, ca, -sa], [0, sa, ca]])
-    )
-    matrix = np.eye(4)
-    matrix[:3, :3] = turn @ np.array([[0, 0, 1], [-1, 0, 0], [0, -1, 0]]) @ np.diag([0.6, 0.7, 3.3])
-    matrix[:3, 3] = (-14.0, 33.0, 61.0)
-    return Geometry((11, 60, 24), matrix)
-
-
-def mask_of(grid):
-    """Labels from the bottom (row 59) to the top, the topmost vertebra partly outside; a canal that bends sideways."""
-    labels = np.zeros(grid.shape, np.int16)
-    for number in range(1, 6):
-        top = 60 - 11 * number
-        labels[2:9, top : top + 8, 4:12] = number
-        labels[2:9, top + 8 : top + 11, 4:12] = 200 + number
-    labels[2:9, 0:4, 4:12] = 106
-    labels[5:8, :, 16:19] = 100
-    labels[6:9, :10, 16:19] = 100
-    return labels
-
-
-def write_series(folder, grid, names=("1_t1", "1_t2", "107_t2_SPACE", "22_t2")):
-    image = np.random.default_rng(0).integers(0, 900, grid.shape).astype(np.int16)
-    for name in names:
-        save_mha(folder / "images" / f"{name}.mha", image, grid)
-        save_mha(folder / "masks" / f"{name}.mha", mask_of(grid), grid)
-    return image
+    return spider_grid()
 
 
 def test_labels_count_upwards_from_the_lowest_lumbar_vertebra():
@@ -64,7 +32,7 @@ def test_labels_count_upwards_from_the_lowest_lumbar_vertebra():
 
 
 def test_series_of_a_patient_stay_together(tmp_path, grid):
-    write_series(tmp_path, grid)
+    write_spider(tmp_path, grid)
     found = read_cases("spider", tmp_path)
     assert [(case.name, case.patient) for case in found] == [
         ("1_t1", "1"),
@@ -76,12 +44,12 @@ def test_series_of_a_patient_stay_together(tmp_path, grid):
 
 
 def test_an_oblique_series_comes_with_its_structures(tmp_path, grid):
-    stored = write_series(tmp_path, grid)
+    stored = write_spider(tmp_path, grid)
     image, labels = read_cases("spider", tmp_path)[0].load()
     assert image.modality == "MR"
     assert np.array_equal(image.array, stored)
     assert image.geometry.same_as(grid)
-    expected = mask_of(grid)
+    expected = spider_mask(grid)
     assert np.array_equal(labels.mask("L5"), expected == 1)
     assert np.array_equal(labels.mask("L4/L5 disc"), expected == 202)
     assert np.array_equal(labels.mask("spinal canal"), expected == 100)
@@ -91,7 +59,7 @@ def test_an_oblique_series_comes_with_its_structures(tmp_path, grid):
 
 
 def test_parts_come_from_the_overview(tmp_path, grid):
-    write_series(tmp_path, grid)
+    write_spider(tmp_path, grid)
     rows = ["new_file_name,subset,sex", "1_t1,training,F", "1_t2,training,F", "22_t2,validation,M"]
     (tmp_path / "overview.csv").write_text("\n".join(rows))
     assert [case.name for case in read_cases("spider", tmp_path, part="validation")] == ["22_t2"]
@@ -103,7 +71,7 @@ def test_parts_come_from_the_overview(tmp_path, grid):
 
 
 def test_the_middle_slice_follows_the_spinal_canal(tmp_path, grid):
-    write_series(tmp_path, grid, ("1_t2",))
+    write_spider(tmp_path, grid, ("1_t2",))
     (case,) = read_cases("spider", tmp_path, slices="mid")
     assert (case.name, case.patient) == ("1_t2_mid", "1")
     image, labels = case.load()
@@ -111,7 +79,7 @@ def test_the_middle_slice_follows_the_spinal_canal(tmp_path, grid):
     assert image.geometry.shape == (1, 60, 24)
     assert image.modality == "MR"
     assert labels.geometry is image.geometry
-    expected = mask_of(grid)[6]
+    expected = spider_mask(grid)[6]
     assert np.array_equal(labels.mask("L5")[0], expected == 1)
     assert np.array_equal(labels.mask("spinal canal")[0], expected == 100)
 
@@ -137,7 +105,7 @@ def test_a_slice_shows_the_head_above_and_the_front_at_the_left_at_its_place_in_
 
 
 def test_several_slices_go_from_right_to_left(tmp_path, grid):
-    write_series(tmp_path, grid, ("1_t2",))
+    write_spider(tmp_path, grid, ("1_t2",))
     found = read_cases("spider", tmp_path, slices=4)
     assert [case.name for case in found] == ["1_t2_right1", "1_t2_mid", "1_t2_left1", "1_t2_left2"]
     assert {case.patient for case in found} == {"1"}
@@ -155,7 +123,7 @@ def test_without_a_canal_the_middle_is_that_of_the_labels(grid):
 
 
 def test_more_slices_than_there_are_is_told(tmp_path, grid):
-    write_series(tmp_path, grid, ("1_t2",))
+    write_spider(tmp_path, grid, ("1_t2",))
     found = read_cases("spider", tmp_path, slices=25)
     with pytest.raises(InputError, match="of 11 sagittal slices"):
         found[0].load()
@@ -168,7 +136,7 @@ def test_slices_that_are_no_number_are_refused(slices):
 
 
 def test_networks_for_pictures_can_train_on_the_slices(tmp_path, grid):
-    write_series(tmp_path, grid)
+    write_spider(tmp_path, grid)
     structures = [Structure("vertebrae"), Structure("discs")]
     card_input = {"size": [64, 64], "channels": 1, "intensity": {"kind": "percentile", "low": 1, "high": 99}}
     source = PictureSource(read_cases("spider", tmp_path, slices=3), targets_of(structures), card_input, seed=1)
@@ -183,7 +151,7 @@ def test_networks_for_pictures_can_train_on_the_slices(tmp_path, grid):
 def test_missing_files_and_other_layouts_are_told(tmp_path, grid):
     with pytest.raises(InputError, match="no series of SPIDER"):
         read_cases("spider", tmp_path)
-    write_series(tmp_path, grid, ("1_t2",))
+    write_spider(tmp_path, grid, ("1_t2",))
     (tmp_path / "masks" / "1_t2.mha").unlink()
     with pytest.raises(InputError, match=r"1_t2\.mha: it has no mask"):
         read_cases("spider", tmp_path)
@@ -193,8 +161,8 @@ def test_missing_files_and_other_layouts_are_told(tmp_path, grid):
 
 
 def test_a_mask_on_another_grid_is_refused_with_both_grids(tmp_path, grid):
-    write_series(tmp_path, grid, ("1_t2",))
-    save_mha(tmp_path / "masks" / "1_t2.mha", mask_of(grid)[:10], grid.cropped((0, 0, 0), (10, 60, 24)))
+    write_spider(tmp_path, grid, ("1_t2",))
+    save_mha(tmp_path / "masks" / "1_t2.mha", spider_mask(grid)[:10], grid.cropped((0, 0, 0), (10, 60, 24)))
     with pytest.raises(InputError) as error:
         read_cases("spider", tmp_path)[0].load()
     assert "its grid is 24 x 60 x 10 voxels of 0.6 x 0.7 x 3.3 mm" in str(error.value)

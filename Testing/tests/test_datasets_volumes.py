@@ -1,12 +1,11 @@
 """CTSpine1K, sets in BIDS form, folders of volumes, and DICOM with segmentations."""
 
 import numpy as np
-import pydicom
 import pytest
 import SimpleITK as sitk
 from dataset_volumes import affine_towards, save_mha, save_nifti, toy_spine
 from dicom_writing import save, slice_of, write_series
-from seg_writing import DESCRIBED, write_seg
+from seg_writing import DESCRIBED, write_seg, write_study
 
 from SpineSegLib.anatomy import Structure
 from SpineSegLib.datasets import READERS, read_cases
@@ -275,24 +274,6 @@ def test_slices_of_any_volume_make_cases(tmp_path):
 
 
 # --- DICOM with segmentations
-
-
-def write_study(folder, grid, *, patient, number):
-    """Write a series and its segmentation under a patient's identifier, in folders that name the patient."""
-    stored = np.random.default_rng(number).integers(0, 3000, grid.shape).astype(np.uint16)
-    mask = np.zeros((1, *grid.shape), bool)
-    mask[0, 2:5, 3:9, 2 + number : 9] = True
-    images, segmentation = folder / f"Doe {patient}" / f"CT{number}", folder / f"Doe {patient}" / f"SEG{number}"
-    images.parent.mkdir(exist_ok=True)
-    segmentation.mkdir()
-    write_series(images, grid, stored, series=number)
-    path = write_seg(segmentation / "1.dcm", grid, stored, mask, DESCRIBED[:1])
-    data = pydicom.dcmread(path)
-    data.PatientID, data.SOPInstanceUID = patient, f"1.2.3.{number}"
-    data.file_meta.MediaStorageSOPInstanceUID = data.SOPInstanceUID
-    data.ReferencedSeriesSequence[0].SeriesInstanceUID = slice_of(grid, stored, 0, series=number).SeriesInstanceUID
-    data.save_as(path)
-    return mask[0]
 
 
 def test_segmentations_find_their_series_and_keep_patients_together_without_naming_them(tmp_path, oblique):
