@@ -89,12 +89,12 @@ class Block(nn.Module):
         qkv = self.attn.qkv(self.norm1(x))
         side = self.window
         if side:
-            qkv = self._padded(qkv, -height % side, -width % side)
+            qkv = self.padded(qkv, -height % side, -width % side)
             down, across = qkv.shape[1] // side, qkv.shape[2] // side
             qkv = qkv.view(images, down, side, across, side, 3, self.heads, -1).permute(5, 0, 1, 3, 6, 2, 4, 7)
         else:
             qkv = qkv.view(images, height, width, 3, self.heads, -1).permute(3, 0, 4, 1, 2, 5)
-        found = attention(*qkv.flatten(1, -4).unbind(0), *self._tables(*qkv.shape[-3:-1]))
+        found = attention(*qkv.flatten(1, -4).unbind(0), *self.tables(*qkv.shape[-3:-1]))
         if side:
             found = found.view(images, down, across, self.heads, side, side, -1).permute(0, 1, 4, 2, 5, 3, 6)
             found = found.reshape(images, down * side, across * side, channels)[:, :height, :width]
@@ -103,14 +103,15 @@ class Block(nn.Module):
         x = x + self.attn.proj(found)
         return x + self.mlp(self.norm2(x))
 
-    def _padded(self, qkv: torch.Tensor, down: int, across: int) -> torch.Tensor:
+    def padded(self, qkv: torch.Tensor, down: int, across: int) -> torch.Tensor:
         """Return (n, h + down, w + across, 3·channels): a token of padding is 0, so that its values are the bias."""
         if not (down or across):
             return qkv
         bias = self.attn.qkv.bias.to(qkv.dtype)
         return functional.pad(qkv - bias, (0, 0, 0, across, 0, down)) + bias
 
-    def _tables(self, height: int, width: int) -> tuple[torch.Tensor, torch.Tensor]:
+    def tables(self, height: int, width: int) -> tuple[torch.Tensor, torch.Tensor]:
+        """Return the relative positions along rows and columns of a grid of tokens, see `relative_table`."""
         return relative_table(self.attn.rel_pos_h, height), relative_table(self.attn.rel_pos_w, width)
 
     def infer(self, x: torch.Tensor, work: Workspace) -> None:
@@ -142,7 +143,7 @@ class Block(nn.Module):
 
     def _attend(self, qkv: torch.Tensor, found: torch.Tensor, scores: torch.Tensor) -> None:
         height, width = qkv.shape[:2]
-        tables = self._tables(height, width)
+        tables = self.tables(height, width)
         qkv = qkv.view(height, width, 3, self.heads, -1)
         for head in range(self.heads):
             attention_in_chunks(*qkv[:, :, :, head].unbind(2), *tables, scores, found[:, :, head])
@@ -150,7 +151,7 @@ class Block(nn.Module):
     def _attend_in_windows(self, qkv: torch.Tensor, found: torch.Tensor, scores: torch.Tensor) -> None:
         side = self.window
         height, width = found.shape[:2]
-        tables = self._tables(side, side)
+        tables = self.tables(side, side)
         for start in range(0, height, side):
             row = qkv[start : start + side].view(side, -1, side, 3, self.heads, found.shape[-1])
             row = row.permute(3, 1, 4, 0, 2, 5).flatten(1, 2)

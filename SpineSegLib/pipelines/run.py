@@ -104,6 +104,16 @@ def choose_device(wanted: str = "auto") -> str:
     return wanted
 
 
+def check_image(image: Image, card: Card, where: object = "image") -> None:
+    """Raise the InputError for an image that the model was not made for, or in which nothing can be seen."""
+    misfit = card.misfit(image)
+    if misfit:
+        raise problem(where, misfit, "an image that the model was made for", "Choose another model or image")
+    flaw = image.flaw()
+    if flaw:
+        raise problem(where, flaw, "an image with contrast and finite values", "Check how the image was made")
+
+
 def segment(
     image: Image,
     card: Card,
@@ -138,12 +148,7 @@ def segment(
     import torch
 
     start = time.perf_counter()
-    misfit = card.misfit(image)
-    if misfit:
-        raise problem(where, misfit, "an image that the model was made for", "Choose another model or image")
-    flaw = image.flaw()
-    if flaw:
-        raise problem(where, flaw, "an image with contrast and finite values", "Check how the image was made")
+    check_image(image, card, where)
     if precision not in PRECISIONS:
         raise problem("--precision", repr(precision), f"one of {', '.join(PRECISIONS)}", "Choose one of them")
     arguments = {**card.pipeline["arguments"], "keep_probability": keep_probability}
