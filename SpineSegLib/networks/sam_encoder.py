@@ -279,7 +279,7 @@ class SamEncoder(nn.Module):
                 x = block(x)
         else:
             dtype = compute_dtype(x)
-            x = x.float().contiguous()
+            x = x.contiguous()
             work = Workspace(*x.shape[1:3], self.blocks, dtype, x.device)
             with torch.autocast("cpu", enabled=False), fast_matmul(x.device):
                 for picture in x:

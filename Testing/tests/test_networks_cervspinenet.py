@@ -1,5 +1,6 @@
 """CervSpineNet: its size, its ablations, and its encoder against segment-anything's with the same weights."""
 
+import threading
 from functools import partial
 
 import pytest
@@ -12,6 +13,7 @@ from SpineSegLib.networks.cervspinenet import SqueezeExcitation, Stage, twice
 from SpineSegLib.networks.matmul import fast_matmul
 from SpineSegLib.networks.relative_attention import attention, relative_table
 from SpineSegLib.networks.sam_encoder import SamEncoder
+from SpineSegLib.pipelines.precision import worst_dice
 
 NARROW = {"size": 160, "width": 32, "depth": 4, "heads": 2, "window": 4, "global_blocks": [1, 3], "outputs": 32}
 """10 tokens a side: the windows of 4 have to be padded."""
@@ -200,3 +202,51 @@ def test_arguments_that_do_not_go_together_are_refused_by_name():
         build("cervspinenet", {"encoder": "cnn", "depth": 3})
     with pytest.raises(ValueError, match="heads 5"):
         build("cervspinenet", {"heads": 5})
+
+
+@pytest.mark.slow
+def test_a_trained_network_finds_the_same_in_bfloat16():
+    """Masks within Dice 0.998, the floor under which `segment` does not choose bfloat16 by itself."""
+    torch.manual_seed(1)
+    network = build("cervspinenet", {**NARROW, "size": 256, "width": 64, "outputs": 64, "channels": 1}).train()
+    y, x = torch.meshgrid(*[torch.linspace(-1, 1, 256)] * 2, indexing="ij")
+    places = [(-0.7 + 0.27 * n, 0.1 * n - 0.3) for n in range(6)]
+    mask = sum((((x - b) / 0.22) ** 2 + ((y - a + (x - b) / 3) / 0.08) ** 2 < 1).float() for a, b in places)[None, None]
+    picture = 0.4 + 0.3 * mask + 0.2 * torch.sin(7 * x) * torch.cos(5 * y) + 0.05 * torch.randn_like(x)
+    optimiser = torch.optim.AdamW(network.parameters(), 2e-3)
+    for _ in range(300):
+        logits = network(picture)
+        found = logits.sigmoid()
+        loss = torch.nn.functional.binary_cross_entropy_with_logits(logits, mask)
+        loss = loss + 1 - 2 * (found * mask).sum() / (found.sum() + mask.sum())
+        optimiser.zero_grad()
+        loss.backward()
+        optimiser.step()
+    network.eval()
+    with torch.inference_mode():
+        exact = network(picture)
+        with torch.autocast("cpu", torch.bfloat16):
+            rounded = network(picture).float()
+    assert worst_dice(exact.sigmoid(), mask) > 0.95
+    assert worst_dice(exact.sigmoid(), rounded.sigmoid()) >= 0.998
+
+
+@pytest.mark.slow
+def test_vit_b_needs_little_memory_besides_its_weights():
+    """At most 200 MB for a picture of 1024x1024 (segment-anything's needs 2.3 GB); measured on the whole process."""
+    psutil = pytest.importorskip("psutil")
+    encoder, x, process = SamEncoder().eval(), torch.rand(1, 3, 1024, 1024), psutil.Process()
+    with torch.inference_mode():
+        encoder(torch.rand(1, 3, 64, 64))  # what libraries load at the first call
+        before, peaks, done = process.memory_info().rss, [], threading.Event()
+
+        def watch():
+            while not done.wait(0.005):
+                peaks.append(process.memory_info().rss)
+
+        watcher = threading.Thread(target=watch)
+        watcher.start()
+        encoder(x)
+        done.set()
+        watcher.join()
+    assert max(peaks) - before <= 200e6
