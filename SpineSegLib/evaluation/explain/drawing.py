@@ -19,7 +19,7 @@ FILM_SIDES, VOLUME_HEIGHT = (640, 1100), 480
 """Pixels of a film's longer side, at least and at most, and the height of a volume's planes."""
 NOTE = "SpineSeg - not for diagnostic use"
 _GAP, _BAR, _TITLE = 12, 70, 30
-_PAPER, INK, _FAINT = (16, 16, 18), (236, 236, 236), (150, 150, 150)
+PAPER, INK, FAINT = (16, 16, 18), (236, 236, 236), (150, 150, 150)
 
 Layer = Callable[[np.ndarray, Cut], None]
 """Draws one plane over a float32 canvas (rows, columns, 3), 0…255."""
@@ -127,7 +127,7 @@ def compose(
     width = (sum(widths) + gaps if beside else max(widths)) + 2 * _GAP
     height = (max(heights) if beside else sum(heights) + gaps) + 2 * _GAP
     foot = _foot(width, caption, legend)
-    canvas = Pillow.new("RGB", (width, height + foot.height), _PAPER)
+    canvas = Pillow.new("RGB", (width, height + foot.height), PAPER)
     left = top = _GAP
     for block in blocks:
         canvas.paste(block, (left, top))
@@ -144,7 +144,7 @@ def _block(image: Image, cuts: Sequence[Cut], panel: Panel, window: tuple[float,
     planes = [plane_picture(image, cut, panel.layers, window) for cut in cuts]
     height = max(plane.height for plane in planes)
     width = sum(plane.width for plane in planes) + 6 * (len(planes) - 1)
-    block = Pillow.new("RGB", (width + (_BAR if panel.scale else 0), height + _TITLE), _PAPER)
+    block = Pillow.new("RGB", (width + (_BAR if panel.scale else 0), height + _TITLE), PAPER)
     pen = ImageDraw.Draw(block)
     pen.text((0, _TITLE - 8), panel.title, INK, font=font(17), anchor="ls")
     left = 0
@@ -189,8 +189,8 @@ def _draw_bar(block: Picture, scale: Scale, left: int, top: int, height: int) ->
     for share in np.linspace(0, 1, 5):
         value = scale.low + share * (scale.high - scale.low)
         pen.text((left + 16, top + (1 - share) * height), number(value, scale.high), INK, font=font(12), anchor="lm")
-    text = Pillow.new("RGB", (height, 18), _PAPER)
-    ImageDraw.Draw(text).text((height / 2, 9), scale.label, _FAINT, font=font(13), anchor="mm")
+    text = Pillow.new("RGB", (height, 18), PAPER)
+    ImageDraw.Draw(text).text((height / 2, 9), scale.label, FAINT, font=font(13), anchor="mm")
     block.paste(text.rotate(90, expand=True), (left + 44, top))
 
 
@@ -213,7 +213,7 @@ def _foot(width: int, caption: Sequence[str], legend: Sequence[tuple[Sequence[in
         entries.append((left, row, colour, text))
         left += wide
     rows = row + 1 if legend else 0
-    foot = Pillow.new("RGB", (width, line * (rows + len(lines)) + 30), _PAPER)
+    foot = Pillow.new("RGB", (width, line * (rows + len(lines)) + 30), PAPER)
     pen = ImageDraw.Draw(foot)
     for left, row, colour, text in entries:
         x, y = _GAP + left, row * line
@@ -221,7 +221,7 @@ def _foot(width: int, caption: Sequence[str], legend: Sequence[tuple[Sequence[in
         pen.text((x + 22, y + 16), text, INK, font=font(15), anchor="ls")
     for n, text in enumerate(lines, start=rows):
         pen.text((_GAP, n * line + 17), text, INK, font=font(16), anchor="ls")
-    pen.text((_GAP, foot.height - 8), NOTE, _FAINT, font=font(12), anchor="ls")
+    pen.text((_GAP, foot.height - 8), NOTE, FAINT, font=font(12), anchor="ls")
     return foot
 
 

@@ -11,8 +11,10 @@ import numpy as np
 from SpineSegLib.errors import problem
 from SpineSegLib.evaluation.explain.colours import Scale
 from SpineSegLib.evaluation.explain.drawing import (
+    FAINT,
     INK,
     NOTE,
+    PAPER,
     Layer,
     Panel,
     compose,
@@ -31,17 +33,19 @@ if TYPE_CHECKING:
     from PIL.Image import Image as Picture
 
 _TRUTH = (250, 250, 250)
+SIDE = 360
+"""Pixels of a tile of the contact sheet."""
 _MARGIN = 0.08
 """Part of the structures' extent that is shown around them."""
 
 
 @dataclass(frozen=True)
-class Sample:
-    """One case of a contact sheet: its name, its errors, and the image that they lie on, if there is one."""
+class Tile:
+    """One case of a contact sheet: its name, its errors as a small picture, and its numbers in words."""
 
     name: str
-    errors: ErrorMap
-    image: Image | None = None
+    picture: Picture
+    words: str
 
 
 def draw_errors(errors: ErrorMap, image: Image | None = None) -> Picture:
@@ -75,36 +79,34 @@ def draw_errors(errors: ErrorMap, image: Image | None = None) -> Picture:
     return compose(image, cuts_of(image.geometry, seen), panels, caption=[in_words(errors)], legend=legend)
 
 
-def contact_sheet(samples: Sequence[Sample], *, title: str, columns: int = 4, side: int = 360) -> Picture:
-    """Return the errors of many cases on one sheet, in the order given, each with its Dice and HD95.
+def contact_sheet(tiles: Sequence[Tile], *, title: str, columns: int = 4) -> Picture:
+    """Return many cases on one sheet, in the order given, each with its Dice and HD95.
 
     Parameters
     ----------
     columns : cases beside each other
-    side : pixels of each
     """
     from PIL import Image as Pillow
     from PIL import ImageDraw
 
     head, foot, gap = 44, 54, 10
-    columns = max(1, min(columns, len(samples)))
-    rows = -(-len(samples) // columns)
-    sheet = Pillow.new("RGB", (columns * (side + gap) + gap, head + rows * (side + foot) + 26), (16, 16, 18))
+    columns = max(1, min(columns, len(tiles)))
+    rows = -(-len(tiles) // columns)
+    width = max(columns * (SIDE + gap) + gap, 2 * SIDE)
+    sheet = Pillow.new("RGB", (width, head + rows * (SIDE + foot) + 26), PAPER)
     pen = ImageDraw.Draw(sheet)
     pen.text((gap, head - 16), title, INK, font=font(20), anchor="ls")
-    for number, sample in enumerate(samples):
-        left, top = gap + (number % columns) * (side + gap), head + number // columns * (side + foot)
-        tile = _tile(sample, side)
-        sheet.paste(tile, (left + (side - tile.width) // 2, top + (side - tile.height) // 2))
-        pen.text((left, top + side + 18), _fitting(sample.name, side), INK, font=font(15), anchor="ls")
-        pen.text((left, top + side + 38), in_words(sample.errors, short=True), (180, 180, 180), font(14), anchor="ls")
+    for number, tile in enumerate(tiles):
+        left, top = gap + (number % columns) * (SIDE + gap), head + number // columns * (SIDE + foot)
+        sheet.paste(tile.picture, (left + (SIDE - tile.picture.width) // 2, top + (SIDE - tile.picture.height) // 2))
+        pen.text((left, top + SIDE + 18), _fitting(tile.name, SIDE), INK, font=font(15), anchor="ls")
+        pen.text((left, top + SIDE + 38), tile.words, (180, 180, 180), font=font(14), anchor="ls")
     x = gap
     for name, colour in COLOURS.items():
         pen.rectangle((x, sheet.height - 21, x + 12, sheet.height - 9), fill=colour)
         pen.text((x + 18, sheet.height - 10), name, INK, font=font(13), anchor="ls")
         x += 18 + font(13).getlength(name) + 20
-    if columns > 1:
-        pen.text((sheet.width - gap, sheet.height - 10), NOTE, (150, 150, 150), font=font(12), anchor="rs")
+    pen.text((sheet.width - gap, sheet.height - 10), NOTE, FAINT, font=font(12), anchor="rs")
     return sheet
 
 
@@ -125,17 +127,16 @@ def in_words(errors: ErrorMap, *, short: bool = False) -> str:
     return text
 
 
-def _tile(sample: Sample, side: int) -> Picture:
-    from PIL import Image as Pillow
-
-    errors, image = _around(sample.errors, _ground(sample.errors.geometry, sample.image))
+def tile_of(name: str, errors: ErrorMap, image: Image | None = None) -> Tile:
+    """Return a case for a contact sheet; of a volume the sagittal plane, in which every level is seen."""
+    words = in_words(errors, short=True)
+    errors, image = _around(errors, _ground(errors.geometry, image))
     wrong = errors.wrong
-    cuts = cuts_of(image.geometry, wrong if wrong.any() else errors.truth)
-    # Of a volume the sagittal plane, in which every level is seen.
-    scale = side / max(cuts[-1].size)
-    cut = replace(cuts[-1], size=tuple(max(1, round(n * scale)) for n in cuts[-1].size))
+    cut = cuts_of(image.geometry, wrong if wrong.any() else errors.truth)[-1]
+    scale = SIDE / max(cut.size)
+    cut = replace(cut, size=tuple(max(1, round(n * scale)) for n in cut.size))
     picture = plane_picture(image, cut, [*_fills(errors, 0.75), outline(errors.truth, _TRUTH)])
-    return picture if max(picture.size) <= side else picture.resize(cut.size, Pillow.Resampling.LANCZOS)
+    return Tile(name, picture, words)
 
 
 def _fills(errors: ErrorMap, opacity: float = 0.62) -> list[Layer]:

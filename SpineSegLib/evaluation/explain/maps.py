@@ -101,11 +101,8 @@ def explain_attention(look: Look, point: tuple[float, float] | None = None) -> E
         raise problem("--model", found, "cervspinenet, sam or trans-unet", "Use explain gradcam for other models")
     rows, columns = blocks[-1].grid
     tokens = rows * columns
-    # Of the square that is padded to, only the image's own part asks.
-    inside = np.zeros((rows, columns))
-    inside[: -(-look.box.used[0] * rows // look.box.size), : -(-look.box.used[1] * columns // look.box.size)] = 1
-    flow = rollout(blocks, (inside / inside.sum()).ravel()) * tokens
-    note = f"Attention rollout: what the {len(blocks)} blocks together gather from, mean over all tokens of the image."
+    flow = rollout(blocks) * tokens
+    note = f"Attention rollout: what the {len(blocks)} blocks together gather from, mean over all tokens."
     maps = [_attention_map("Attention rollout", look.on_image(flow), note)]
     if point is not None:
         x, y = look.box.place(*point)
