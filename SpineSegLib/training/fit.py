@@ -7,11 +7,12 @@ import logging
 import math
 import warnings
 from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 
 import lightning
 import torch
-from lightning.pytorch.callbacks import Callback, EarlyStopping, EMAWeightAveraging, ModelCheckpoint
+from lightning.pytorch.callbacks import Callback, EarlyStopping, ModelCheckpoint, WeightAveraging
 from torch import nn
 from torch.utils.data import DataLoader
 
@@ -240,10 +241,16 @@ def fit(
         module.load_state_dict(state)
 
 
+def _averaged(decay: float, average: torch.Tensor, now: torch.Tensor, steps: torch.Tensor) -> torch.Tensor:
+    """Return the moving average after one more step; its memory grows with the steps, so that it forgets the start."""
+    kept = min(decay, (1 + float(steps)) / (10 + float(steps)))
+    return kept * average + (1 - kept) * now
+
+
 def _callbacks(recipe: Recipe, training, out: Path, report: Progress) -> list[Callback]:
     found: list[Callback] = [_Epochs(training, out / "log.csv", report)]
     if recipe.average is not None:
-        found.append(EMAWeightAveraging(decay=recipe.average))
+        found.append(WeightAveraging(avg_fn=partial(_averaged, float(recipe.average))))
     if recipe.early_stopping is not None:
         monitor, mode = MONITORS[str(recipe.early_stopping.get("monitor", "dice"))]
         found.append(EarlyStopping(monitor, mode=mode, patience=int(recipe.early_stopping.get("patience", 10))))
