@@ -15,6 +15,8 @@ BENCHMARKS: dict[str, str] = {
     "sam-encoder": "sam:encoder",
     "cervspinenet-decoder": "sam:decoder",
     "cervspinenet-segment": "whole:cervspinenet",
+    "selective-scan": "scan:forward",
+    "selective-scan-training": "scan:training",
 }
 """Name on the command line -> module of this package and its function; torch is imported only by `find`."""
 

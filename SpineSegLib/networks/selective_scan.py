@@ -35,6 +35,13 @@ class _Plan(NamedTuple):
     blocks: int
 
 
+class _Buffer(NamedTuple):
+    """Room for a value of every state of a segment, and the same cut into its steps."""
+
+    whole: torch.Tensor
+    steps: tuple[torch.Tensor, ...]
+
+
 _STEP = 24_576
 """Elements of all states that step together on a processor, at most: enough to hide the cost of a call."""
 
@@ -78,12 +85,13 @@ class _Region:
     def __init__(self, like: torch.Tensor, part: slice, a: torch.Tensor, region: tuple[int, int, int, int]):
         self.start, self.number, self.blocks, self.steps = region
         self.part, self.a = part, a[part]
-        self.decay = like.new_empty(self.steps, self.blocks, *self.a.shape)
-        self.decays = self.decay.unbind()
+        self.like = like
+        self.decay, self.decays = self.buffer()
 
-    def buffer(self) -> torch.Tensor:
+    def buffer(self) -> _Buffer:
         """Return room for a value of every state."""
-        return torch.empty_like(self.decay)
+        whole = self.like.new_empty(self.steps, self.blocks, *self.a.shape)
+        return _Buffer(whole, whole.unbind())
 
     def cut(self, x: torch.Tensor) -> tuple[torch.Tensor, ...]:
         """Return every segment of (groups, length, m), each (steps, blocks, groups, m), without a copy."""
@@ -91,10 +99,11 @@ class _Region:
         x = x[self.part, self.start : stop].unflatten(1, (self.number, self.blocks, self.steps))
         return x.permute(1, 3, 2, 0, 4).unbind()
 
-    def states(self, delta, step, b, start: torch.Tensor, out: torch.Tensor) -> torch.Tensor:
+    def states(self, delta, step, b, start: torch.Tensor, out: _Buffer) -> torch.Tensor:
         """Set `out` to every state after `start` (groups, states, channels) and `decay` to exp(Δ A); return `out`."""
         torch.exp2(torch.mul(delta[..., None, :], self.a, out=self.decay), out=self.decay)
-        states = torch.mul(step[..., None, :], b[..., None], out=out).unbind()
+        torch.mul(step[..., None, :], b[..., None], out=out.whole)
+        states = out.steps
         before = start[None]
         if self.blocks > 1:
             handed = states[0]
@@ -103,14 +112,14 @@ class _Region:
             before = _carried(start, torch.exp2(delta.sum(0)[..., None, :] * self.a), handed)
         for decay, state in zip(self.decays, states, strict=True):
             before = state.addcmul_(decay, before)
-        return out
+        return out.whole
 
-    def adjoints(self, delta, after: torch.Tensor, out: torch.Tensor) -> torch.Tensor:
+    def adjoints(self, delta, after: torch.Tensor, out: _Buffer) -> torch.Tensor:
         """Change `out` from a state's gradient through its own output to that through later ones too; return `out`.
 
         `after` is what the first state after this segment hands back; `decay` is as `states` left it.
         """
-        adjoints = out.unbind()
+        adjoints = out.steps
         before = after[None]
         if self.blocks > 1:
             handed = adjoints[-1]
@@ -121,7 +130,7 @@ class _Region:
         before = adjoints[-1].add_(before)
         for adjoint, decay in zip(adjoints[-2::-1], self.decays[:0:-1], strict=True):
             before = adjoint.addcmul_(decay, before)
-        return out
+        return out.whole
 
 
 def _carried(start: torch.Tensor, decays: torch.Tensor, handed: torch.Tensor) -> torch.Tensor:
@@ -184,14 +193,15 @@ def _scan(
     with without_autocast(u.device):
         for part in _parts(u.shape[0], plan.groups):
             kept = iter(starts[:, part].unbind())
-            start = torch.zeros_like(starts[0, part])
+            last = torch.zeros_like(starts[0, part])
             for region in _regions(u.shape[1], plan):
                 region = _Region(u, part, a, region)
-                states = region.buffer()
+                room = region.buffer()
                 for u_, delta_, b_, c_, y_ in zip(*map(region.cut, (u, delta, b, c, y)), strict=True):
-                    next(kept).copy_(start)
-                    y_.copy_(_dot(c_, region.states(delta_, delta_ * u_, b_, start, states)))
-                    start = states[-1, -1].clone()
+                    start = next(kept).copy_(last)
+                    states = region.states(delta_, delta_ * u_, b_, start, room)
+                    y_.copy_(_dot(c_, states))
+                    last = states[-1, -1]
     return y, starts
 
 
@@ -203,6 +213,26 @@ def _outputs(u: torch.Tensor, a: torch.Tensor, plan: _Plan) -> tuple[torch.Tenso
 @_scan.register_fake
 def _(u, delta, a, b, c):
     return _outputs(u, a, _plan(u, a.shape[1]))
+
+
+def _segment_gradients(region: _Region, rooms, dy, u, delta, b, c, start, after) -> tuple[torch.Tensor, ...]:
+    """Return a segment's gradients of u, delta, b, c and a (delta's and a's times log2 e), and what it hands back."""
+    room, adjoint_room, spare = rooms
+    step = delta * u
+    states = region.states(delta, step, b, start, room)
+    torch.mul(dy[..., None, :], c[..., None], out=adjoint_room.whole)
+    adjoint = region.adjoints(delta, after, adjoint_room)
+    through_step = _dot(b, adjoint)
+    grad_b = torch.mul(adjoint, step[..., None, :], out=spare.whole).sum(-1)
+    grad_c = torch.mul(states, dy[..., None, :], out=spare.whole).sum(-1)
+    adjoint.mul_(region.decay)  # of what a state gets from the one before
+    handed = adjoint[0, 0].clone()
+    adjoint[1:].mul_(states[:-1])  # of the exponent Δ A
+    adjoint[0, 1:].mul_(states[-1, :-1])
+    adjoint[0, 0].mul_(start)
+    through_decay = torch.mul(adjoint, region.a, out=spare.whole).sum(-2)
+    grad_delta = through_decay.addcmul_(through_step, u, value=_LOG2_E)
+    return through_step * delta, grad_delta, grad_b, grad_c, adjoint.mul_(delta[..., None, :]).sum((0, 1)), handed
 
 
 @torch.library.custom_op("spineseg::selective_scan_backward", mutates_args=())
@@ -217,41 +247,22 @@ def _scan_backward(
 ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor]:
     """Return the gradients of u, delta, a, b and c; `starts` are the states that the forward pass kept."""
     plan = _plan(u, a.shape[1])
-    grads = [x.new_zeros(x.shape) for x in (u, delta, a, b, c)]
-    grad_u, grad_delta, grad_a, grad_b, grad_c = grads
+    grad_a, *grads = (x.new_zeros(x.shape) for x in (a, u, delta, b, c))
     with without_autocast(u.device):
         for part in _parts(u.shape[0], plan.groups):
             kept = reversed(starts[:, part].unbind())
             after = torch.zeros_like(starts[0, part])
             for region in list(_regions(u.shape[1], plan))[::-1]:
                 region = _Region(u, part, a, region)
-                states, adjoint, spare = region.buffer(), region.buffer(), region.buffer()
-                along_states, along_channels = (
-                    spare.new_empty(spare[..., 0, :].shape),
-                    spare.new_empty(spare.shape[:-1]),
-                )
-                tensors = (gradient, u, delta, b, c, grad_u, grad_delta, grad_b, grad_c)
-                for dy_, u_, delta_, b_, c_, *grads_ in zip(*(region.cut(x)[::-1] for x in tensors), strict=True):
-                    start, step = next(kept), delta_ * u_
-                    region.states(delta_, step, b_, start, states)
-                    torch.mul(dy_[..., None, :], c_[..., None], out=adjoint)
-                    region.adjoints(delta_, after, adjoint)
-                    through_step = _dot(b_, adjoint)
-                    grads_[0].copy_(through_step * delta_)
-                    torch.mul(adjoint, step[..., None, :], out=spare)
-                    grads_[2].copy_(torch.sum(spare, -1, out=along_channels))
-                    torch.mul(states, dy_[..., None, :], out=spare)
-                    grads_[3].copy_(torch.sum(spare, -1, out=along_channels))
-                    adjoint.mul_(region.decay)  # of what a state gets from the one before
-                    after = adjoint[0, 0].clone()
-                    adjoint[1:].mul_(states[:-1])  # of the exponent Δ A
-                    adjoint[0, 1:].mul_(states[-1, :-1])
-                    adjoint[0, 0].mul_(start)
-                    torch.sum(torch.mul(adjoint, region.a, out=spare), -2, out=along_states).div_(_LOG2_E)
-                    grads_[1].copy_(along_states.addcmul_(through_step, u_))
-                    grad_a[part] += adjoint.mul_(delta_[..., None, :]).sum((0, 1))
-    grad_a /= _LOG2_E
-    return tuple(grads)
+                rooms = region.buffer(), region.buffer(), region.buffer()
+                cuts = (region.cut(x)[::-1] for x in (gradient, u, delta, b, c, *grads))
+                for dy_, u_, delta_, b_, c_, *grads_ in zip(*cuts, strict=True):
+                    found = _segment_gradients(region, rooms, dy_, u_, delta_, b_, c_, next(kept), after)
+                    for grad_, one in zip(grads_, found[:4], strict=True):
+                        grad_.copy_(one)
+                    grad_a[part] += found[4]
+                    after = found[5]
+    return grads[0], grads[1].div_(_LOG2_E), grad_a.div_(_LOG2_E), grads[2], grads[3]
 
 
 @_scan_backward.register_fake

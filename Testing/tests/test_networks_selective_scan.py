@@ -4,9 +4,9 @@ import importlib
 
 import pytest
 import torch
-from reference_scan import reference_scan, scan_arguments
 from torch.utils.flop_counter import FlopCounterMode
 
+from SpineSegLib.benchmarks.scan import reference_scan, scan_arguments
 from SpineSegLib.networks.selective_scan import scan_multiply_adds, selective_scan, softplus
 
 module = importlib.import_module("SpineSegLib.networks.selective_scan")

@@ -4,10 +4,10 @@ import math
 
 import pytest
 import torch
-from reference_scan import reference_scan
 from torch import nn
 from torch.nn import functional
 
+from SpineSegLib.benchmarks.scan import reference_scan
 from SpineSegLib.models import card
 from SpineSegLib.models.describe import count
 from SpineSegLib.networks import build
