@@ -4,16 +4,18 @@ Importing it loads neither: it can be imported, and its worker protocol tested, 
 """
 
 from SpineSegLib.errors import InputError
+from SpineSegLib.mrml.charts import chart_of
 from SpineSegLib.mrml.choices import Choice, describe_volume, models_for
 from SpineSegLib.mrml.dicom import modality_of
 from SpineSegLib.mrml.exchange import Exchange, receive, send
+from SpineSegLib.mrml.measuring import Measured, Measurer
 from SpineSegLib.mrml.run import Result, Runner
 from SpineSegLib.mrml.samples import SAMPLES, Sample, load_sample, register_samples
 from SpineSegLib.mrml.scenes import write_scene
 from SpineSegLib.mrml.segmentations import segmentation_from_node, show_segmentation
 from SpineSegLib.mrml.tables import metrics_table
 from SpineSegLib.mrml.terminology import register_terminology
-from SpineSegLib.mrml.views import show_in_views
+from SpineSegLib.mrml.views import show_chart, show_in_views
 from SpineSegLib.mrml.volumes import image_from_node
 from SpineSegLib.mrml.worker import CANCELLED, DONE, FAILED, Outcome, Worker
 
@@ -25,11 +27,14 @@ __all__ = [
     "Choice",
     "Exchange",
     "InputError",
+    "Measured",
+    "Measurer",
     "Outcome",
     "Result",
     "Runner",
     "Sample",
     "Worker",
+    "chart_of",
     "describe_volume",
     "image_from_node",
     "load_sample",
@@ -41,6 +46,7 @@ __all__ = [
     "register_terminology",
     "segmentation_from_node",
     "send",
+    "show_chart",
     "show_in_views",
     "show_segmentation",
     "write_scene",

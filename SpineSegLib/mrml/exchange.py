@@ -55,11 +55,6 @@ class Exchange:
         """The ground truth for the worker."""
         return self.folder / "truth.seg.nrrd"
 
-    @property
-    def cancel_file(self) -> Path:
-        """The file that tells the worker to stop."""
-        return self.folder / "cancel"
-
 
 def send(volumeNode, folder: str | Path, *, modality: str | None = None, truthNode=None) -> Exchange:
     """Write a volume node, and a ground truth if there is one, for the worker.

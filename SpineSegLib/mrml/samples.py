@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from SpineSegLib.errors import InputError, problem
-from SpineSegLib.mrml.run import FOLDER_PREFIX, temporary_folder
+from SpineSegLib.mrml.jobs import FOLDER_PREFIX, temporary_folder
 from SpineSegLib.mrml.scenes import add_volume
 from SpineSegLib.mrml.segmentations import show_segmentation
 from SpineSegLib.mrml.views import show_in_views

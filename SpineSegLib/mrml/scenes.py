@@ -90,21 +90,9 @@ def _empty_scene(slicer, folder: str):
 def add_volume(scene, image: Image, name: str):
     """Add an image to a scene as a vtkMRMLScalarVolumeNode that says what it is, in a window that shows bone."""
     import slicer
-    import vtk
-    from vtk.util.numpy_support import numpy_to_vtk
 
-    voxels = np.ascontiguousarray(image.array)
-    if voxels.dtype.kind == "f" and voxels.dtype.itemsize == 2:
-        voxels = voxels.astype(np.float32)
-    if voxels.dtype == bool:
-        voxels = voxels.astype(np.uint8)
-    imageData = vtk.vtkImageData()
-    imageData.SetDimensions(*image.array.shape[::-1])
-    imageData.GetPointData().SetScalars(numpy_to_vtk(voxels.ravel(), deep=True))
     volumeNode = scene.AddNewNodeByClass("vtkMRMLScalarVolumeNode", name)
-    volumeNode.SetAndObserveImageData(imageData)
-    volumeNode.SetIJKToRASMatrix(array_to_matrix(image.geometry.ijk_to_ras))
-    volumeNode.SetAttribute(SPACING_SOURCE_ATTRIBUTE, str(image.geometry.spacing_source))
+    fill_volume(volumeNode, image)
     if image.modality:
         volumeNode.SetAttribute(MODALITY_ATTRIBUTE, image.modality)
     if image.modality == "CT":
@@ -118,6 +106,24 @@ def add_volume(scene, image: Image, name: str):
     displayNode.SetAndObserveColorNodeID("vtkMRMLColorTableNodeGrey")
     volumeNode.SetAndObserveDisplayNodeID(displayNode.GetID())
     return volumeNode
+
+
+def fill_volume(volumeNode, image: Image) -> None:
+    """Give a volume node an image's voxels, its place in the world, and where its spacing came from."""
+    import vtk
+    from vtk.util.numpy_support import numpy_to_vtk
+
+    voxels = np.ascontiguousarray(image.array)
+    if voxels.dtype.kind == "f" and voxels.dtype.itemsize == 2:
+        voxels = voxels.astype(np.float32)
+    if voxels.dtype == bool:
+        voxels = voxels.astype(np.uint8)
+    imageData = vtk.vtkImageData()
+    imageData.SetDimensions(*image.array.shape[::-1])
+    imageData.GetPointData().SetScalars(numpy_to_vtk(voxels.ravel(), deep=True))
+    volumeNode.SetAndObserveImageData(imageData)
+    volumeNode.SetIJKToRASMatrix(array_to_matrix(image.geometry.ijk_to_ras))
+    volumeNode.SetAttribute(SPACING_SOURCE_ATTRIBUTE, str(image.geometry.spacing_source))
 
 
 def window_level(image: Image) -> tuple[float, float]:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 
 from SpineSegLib.errors import problem
 from SpineSegLib.image import Geometry, Segmentation
 from SpineSegLib.mrml.dicom import modality_of
-from SpineSegLib.mrml.geometry import parent_to_world, volume_geometry, volume_matrix
+from SpineSegLib.mrml.geometry import array_to_matrix, parent_to_world, volume_geometry, volume_matrix
 from SpineSegLib.mrml.segments import LABELMAP, read_layers, vtk_segments
 from SpineSegLib.mrml.terminology import register_terminology
 
@@ -59,14 +61,44 @@ def show_segmentation(
 
 
 def fill_node(segmentationNode, ready: list[tuple[str, object]], volumeNode) -> None:
-    """Replace the content of a segmentation node by finished vtkSegments."""
+    """Replace the content of a segmentation node by finished vtkSegments on a volume's grid."""
+    _replace(
+        segmentationNode,
+        ready,
+        volumeNode,
+        lambda: segmentationNode.SetReferenceImageGeometryParameterFromVolumeNode(volumeNode),
+    )
+
+
+def fill_node_beside(segmentationNode, ready: list[tuple[str, object]], node, shape, matrix: np.ndarray) -> None:
+    """Replace the content of a segmentation node by finished vtkSegments on a grid of its own, beside another node.
+
+    Parameters
+    ----------
+    node : gives the transform and the place in the subject hierarchy
+    shape, matrix : k, j, i of the grid, and its ijk_to_ras below that transform
+    """
+    import slicer
+
+    image = slicer.vtkOrientedImageData()
+    image.SetExtent(0, shape[2] - 1, 0, shape[1] - 1, 0, shape[0] - 1)
+    image.SetImageToWorldMatrix(array_to_matrix(matrix))
+    converter = slicer.vtkSegmentationConverter
+    geometry = converter.GetReferenceImageGeometryParameterName(), converter.SerializeImageGeometry(image)
+    _replace(
+        segmentationNode, ready, node, lambda: segmentationNode.GetSegmentation().SetConversionParameter(*geometry)
+    )
+    place_beside(segmentationNode, node)
+
+
+def _replace(segmentationNode, ready: list[tuple[str, object]], node, set_geometry: Callable[[], object]) -> None:
     vtkSegmentation = segmentationNode.GetSegmentation()
     wasModified = segmentationNode.StartModify()
     try:
         vtkSegmentation.RemoveAllSegments()
         # The transform comes first: reference geometry set before it would not be in the volume's place.
-        segmentationNode.SetAndObserveTransformNodeID(volumeNode.GetTransformNodeID())
-        segmentationNode.SetReferenceImageGeometryParameterFromVolumeNode(volumeNode)
+        segmentationNode.SetAndObserveTransformNodeID(node.GetTransformNodeID())
+        set_geometry()
         vtkSegmentation.SetSourceRepresentationName(LABELMAP)
         for segmentId, vtkSegment in ready:
             vtkSegmentation.AddSegment(vtkSegment, segmentId)
@@ -116,8 +148,7 @@ def segmentation_from_node(segmentationNode, volumeNode) -> Segmentation:
         raise problem(where, "it has no segments", "at least one segment", "Choose another segmentation")
     geometry = volume_geometry(volumeNode)
     node_to_world = parent_to_world(segmentationNode)
-    if not vtkSegmentation.ContainsRepresentation(LABELMAP):
-        vtkSegmentation = _with_labelmaps(segmentationNode)
+    vtkSegmentation = with_labelmaps(segmentationNode)
     found = read_layers(vtkSegmentation, node_to_world, geometry)
     if not found.foreground.any():
         raise problem(
@@ -150,9 +181,17 @@ def same_grid(segmentationNode, volumeNode) -> bool:
     return reference.same_as(volume_geometry(volumeNode))
 
 
-def _with_labelmaps(segmentationNode):
+def with_labelmaps(segmentationNode):
+    """Return the vtkSegmentation of a node that has segments, or a copy with voxels where it has surfaces only.
+
+    Raises
+    ------
+    InputError : its segments cannot be turned into voxels
+    """
     import slicer
 
+    if segmentationNode.GetSegmentation().ContainsRepresentation(LABELMAP):
+        return segmentationNode.GetSegmentation()
     copy = slicer.vtkSegmentation()
     copy.DeepCopy(segmentationNode.GetSegmentation())
     if not copy.CreateRepresentation(LABELMAP):

@@ -24,9 +24,6 @@ def metrics_table(evaluation: dict, tableNode=None, *, name: str = "Metrics", sc
     """
     import vtk
 
-    from SpineSegLib.evaluation.metrics import METRICS
-
-    described = {metric.key: metric for metric in METRICS}
     rows = {OVERALL: evaluation["overall"], **evaluation["structures"]}
     metrics = [
         metric for metric in dict.fromkeys(key for row in rows.values() for key in row) if _numeric(rows, metric)
@@ -43,20 +40,90 @@ def metrics_table(evaluation: dict, tableNode=None, *, name: str = "Metrics", sc
         for metric, column in zip(metrics, columns, strict=True):
             value = row.get(metric)
             column.InsertNextValue(float(value) if isinstance(value, int | float) else math.nan)
+    return _filled(tableNode, [labels, *columns], name=name, scene=scene)
+
+
+def _numeric(rows: dict[str, dict], metric: str) -> bool:
+    """Tell whether any row has a number for this metric; nested objects and texts are left out of the table."""
+    return any(isinstance(row.get(metric), int | float) for row in rows.values())
+
+
+def cases_table(path, tableNode=None, *, name: str = "Cases"):
+    """Put the file that ``evaluate --csv`` writes for many cases into a table node, row by row.
+
+    Parameters
+    ----------
+    path : CSV file with the columns ``case``, ``scope`` and ``structure``, then a column for each metric
+    tableNode : vtkMRMLTableNode to fill; a new one unless given
+    name : name of a new node
+
+    Returns
+    -------
+    vtkMRMLTableNode; a cell without a number holds ``nan``
+    """
+    import csv
+    from pathlib import Path
+
+    import vtk
+
+    with Path(path).open(encoding="utf-8", newline="") as file:
+        reader = csv.DictReader(file)
+        rows, titles = list(reader), list(reader.fieldnames or ())
+    columns = []
+    for title in titles:
+        numbers = title not in _TEXTS
+        column = vtk.vtkDoubleArray() if numbers else vtk.vtkStringArray()
+        column.SetName(title)
+        for row in rows:
+            text = row[title] or ""
+            column.InsertNextValue((float(text) if text else math.nan) if numbers else text)
+        columns.append(column)
+    return _filled(tableNode, columns, name=name)
+
+
+def values_of(tableNode, metric: str) -> dict[str, list[float]]:
+    """Return a metric of every case in a table of cases, by structure, with ``Overall`` first.
+
+    Parameters
+    ----------
+    tableNode : vtkMRMLTableNode, as `cases_table` makes it
+    metric : name of a column of numbers
+    """
+    from SpineSegLib.anatomy import structure_named
+
+    table = tableNode.GetTable()
+    found: dict[str, list[float]] = {}
+    for row in range(table.GetNumberOfRows()):
+        scope, name = (table.GetValueByName(row, column).ToString() for column in ("scope", "structure"))
+        if scope in ("overall", "structure"):
+            value = table.GetValueByName(row, metric).ToDouble()
+            found.setdefault(OVERALL if scope == "overall" else name, []).append(value)
+    return dict(sorted(found.items(), key=lambda item: (item[0] != OVERALL, structure_named(item[0]).order)))
+
+
+_TEXTS = ("case", "scope", "structure", "in", "union of", "error")
+"""Columns of ``evaluate --csv`` that hold texts."""
+
+
+def _filled(tableNode, columns: list, *, name: str, scene=None):
+    """Replace a table node's columns, and say what those are that hold a metric."""
+    from SpineSegLib.evaluation.metrics import METRICS
+
     if tableNode is None:
         if scene is None:
             import slicer
 
             scene = slicer.mrmlScene
         tableNode = scene.AddNewNodeByClass("vtkMRMLTableNode", scene.GenerateUniqueName(name))
+    described = {metric.key: metric for metric in METRICS}
     wasModified = tableNode.StartModify()
     try:
         tableNode.RemoveAllColumns()
-        for column in (labels, *columns):
+        for column in columns:
+            key = column.GetName()
             tableNode.AddColumn(column)
             # A column without a title would have an empty header.
-            tableNode.SetColumnTitle(column.GetName(), column.GetName())
-        for key in metrics:
+            tableNode.SetColumnTitle(key, key[:1].upper() + key[1:] if key in _TEXTS else key)
             if key in described:
                 metric = described[key]
                 tableNode.SetColumnTitle(key, metric.title + ("" if metric.unit == "1" else f" ({metric.unit})"))
@@ -66,8 +133,3 @@ def metrics_table(evaluation: dict, tableNode=None, *, name: str = "Metrics", sc
     finally:
         tableNode.EndModify(wasModified)
     return tableNode
-
-
-def _numeric(rows: dict[str, dict], metric: str) -> bool:
-    """Tell whether any row has a number for this metric; nested objects and texts are left out of the table."""
-    return any(isinstance(row.get(metric), int | float) for row in rows.values())

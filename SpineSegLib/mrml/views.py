@@ -1,4 +1,4 @@
-"""Showing a volume and its segmentation in the slice views."""
+"""Showing a volume, its segmentation, maps over it and charts in the views."""
 
 from __future__ import annotations
 
@@ -13,15 +13,8 @@ def show_in_views(volumeNode, segmentation: Segmentation | None = None) -> None:
     A single slice is shown in its own plane; the orientation of views is left alone otherwise. Nothing happens where
     there are no views.
     """
-    import slicer
-
-    application = getattr(slicer, "app", None)
-    logics = application.applicationLogic().GetSliceLogics() if application else None
-    if logics is None:
-        return
     centre = middle_of(segmentation) if segmentation is not None else None
-    for number in range(logics.GetNumberOfItems()):
-        sliceLogic = logics.GetItemAsObject(number)
+    for sliceLogic in _slice_logics():
         sliceNode = sliceLogic.GetSliceNode()
         if sliceNode is None or sliceLogic.GetSliceCompositeNode() is None:
             continue
@@ -40,3 +33,27 @@ def middle_of(segmentation: Segmentation) -> tuple[float, float, float] | None:
         return None
     nearest = voxels[np.abs(voxels - voxels.mean(axis=0)).sum(axis=1).argmin()]
     return tuple(float(value) for value in segmentation.geometry.to_world(nearest))
+
+
+def show_as_foreground(volumeNode, opacity: float) -> None:
+    """Show a volume over what the slice views show already. Nothing happens where there are no views."""
+    for sliceLogic in _slice_logics():
+        compositeNode = sliceLogic.GetSliceCompositeNode()
+        if compositeNode is not None:
+            compositeNode.SetForegroundVolumeID(volumeNode.GetID())
+            compositeNode.SetForegroundOpacity(opacity)
+
+
+def show_chart(chartNode) -> None:
+    """Show a plot chart, in a layout that has a plot view."""
+    import slicer
+
+    slicer.modules.plots.logic().ShowChartInLayout(chartNode)
+
+
+def _slice_logics() -> list:
+    import slicer
+
+    application = getattr(slicer, "app", None)
+    logics = application.applicationLogic().GetSliceLogics() if application else None
+    return [logics.GetItemAsObject(number) for number in range(logics.GetNumberOfItems())] if logics else []

@@ -9,7 +9,7 @@ import pytest
 from SpineSegLib.anatomy import Structure
 from SpineSegLib.errors import InputError
 from SpineSegLib.image import Segmentation
-from SpineSegLib.mrml import CANCELLED, DONE, FAILED, Runner, Worker, run
+from SpineSegLib.mrml import CANCELLED, DONE, FAILED, Runner, Worker, jobs, run
 
 
 @pytest.fixture
@@ -57,7 +57,7 @@ class Scripted:
         (result,) = self.results
         assert not self.runner.busy
         assert result is self.runner.result
-        assert list(Path(run.temporary_folder()).glob(f"{run.FOLDER_PREFIX}*")) == []
+        assert list(Path(jobs.temporary_folder()).glob(f"{jobs.FOLDER_PREFIX}*")) == []
         return result
 
 
@@ -157,4 +157,4 @@ def test_start_that_fails_leaves_no_files(volume):
     with pytest.raises(OSError, match="no process"):
         runner.start(volume, "some-model")
     assert not runner.busy
-    assert list(Path(run.temporary_folder()).glob(f"{run.FOLDER_PREFIX}*")) == []
+    assert list(Path(jobs.temporary_folder()).glob(f"{jobs.FOLDER_PREFIX}*")) == []

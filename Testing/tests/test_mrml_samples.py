@@ -11,7 +11,7 @@ import pytest
 
 from SpineSegLib.cli import main
 from SpineSegLib.errors import InputError
-from SpineSegLib.mrml import SAMPLES, Worker, load_sample, modality_of, register_samples, run, samples
+from SpineSegLib.mrml import SAMPLES, Worker, jobs, load_sample, modality_of, register_samples, samples
 from SpineSegLib.mrml.segmentations import same_grid
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -26,7 +26,7 @@ def untouched(scene):
     import slicer
 
     def state():
-        folders = Path(run.temporary_folder()).glob(f"{run.FOLDER_PREFIX}*")
+        folders = Path(jobs.temporary_folder()).glob(f"{jobs.FOLDER_PREFIX}*")
         return [node.GetID() for node in slicer.util.getNodesByClass("vtkMRMLNode")], sorted(folders)
 
     before = state()
