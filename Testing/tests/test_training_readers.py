@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import json
+import re
 import shlex
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 import yaml
+from dataset_copies import film, write_picture
 from reader_copies import COPIES
 
 from SpineSegLib.cli import main
@@ -19,6 +22,7 @@ from SpineSegLib.resources import resource
 from SpineSegLib.training import train
 from SpineSegLib.training.fit import read_log
 
+ROOT = Path(__file__).resolve().parents[2]
 SHIPPED = {"pictures": "unet-lumbar-mr-small", "slices": "linknet34-ct-small", "films": "unet-xray-small"}
 """Source of samples -> a recipe that ships with it; runs here are these, made small."""
 CPU = {"accelerator": "cpu"}
@@ -114,6 +118,20 @@ def test_a_set_that_shows_nothing_of_what_the_model_finds_is_refused_before_trai
         train(recipe, tmp_path, tmp_path / "run", reader="csxa", machine=CPU)
     with pytest.raises(InputError, match="no samples"):
         train(small(tmp_path / "none.yaml", "slices", samples=None), tmp_path, tmp_path / "run", machine=CPU)
+
+
+def test_the_readme_has_every_reader_in_its_table_and_a_recipe_that_trains(tmp_path, narrow):
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    readers = re.findall(r"^\| `([\w-]+)` \| ", text.split("| reader | set |")[1].split("\n\n")[0], re.MULTILINE)
+    assert readers == sorted(READERS)
+    content = yaml.safe_load(text.split("```yaml\n")[1].split("```")[0])
+    for number in range(6):
+        write_picture(tmp_path / "images" / f"p{number // 2}_{number}.png", film(40, 40, seed=number))
+        write_picture(tmp_path / "masks" / f"p{number // 2}_{number}.png", np.eye(40, dtype=np.uint8) * 255)
+    (tmp_path / "own.yaml").write_text(yaml.safe_dump(content | {"epochs": 1, "sampling": {"size": 32}}))
+    train(tmp_path / "own.yaml", tmp_path, tmp_path / "run", machine=CPU)
+    split = json.loads((tmp_path / "run" / "split.json").read_text(encoding="utf-8"))
+    assert sorted(map(len, split.values())) == [2, 2, 2], "films of a patient stay together"
 
 
 @pytest.mark.parametrize("reader", ["[spider]", "{spider", "7", ""])
