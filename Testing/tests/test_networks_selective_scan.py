@@ -4,6 +4,7 @@ import importlib
 
 import pytest
 import torch
+from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.utils.flop_counter import FlopCounterMode
 
 from SpineSegLib.benchmarks.scan import reference_scan, scan_arguments
@@ -93,6 +94,29 @@ def test_shapes_are_known_without_memory_and_the_counter_of_matrix_products_sees
     assert y.device.type == "meta"
     assert counter.get_total_flops() == 0
     assert scan_multiply_adds(8, 14_400, 96, 16) == 2 * 8 * 14_400 * 96 * 16
+
+
+@pytest.mark.parametrize("device", ["cpu", "cuda"])
+@pytest.mark.parametrize(
+    ("groups", "length", "channels", "states"), [(4, 14_400, 192, 16), (1, 7, 3, 1), (64, 225, 1536, 16)]
+)
+def test_segments_cover_the_sequence_once_within_memory_also_as_on_a_gpu(device, groups, length, channels, states):
+    with FakeTensorMode():
+        u = torch.empty(groups, length, channels, device=device)
+        plan = module._plan(u, states)
+        assert (
+            selective_scan(u, u, u.new_empty(channels, states), *[u.new_empty(groups, length, states)] * 2).shape
+            == u.shape
+        )
+    ends = [0]
+    for start, number, blocks, steps in module._regions(length, plan):
+        assert start == ends[-1]
+        assert steps * blocks * min(plan.groups, groups) * channels * states <= max(
+            2**24, 64 * groups * channels * states
+        )
+        ends.append(start + number * blocks * steps)
+    assert ends[-1] == length
+    assert len(ends) <= 4
 
 
 def test_softplus_is_torchs_to_the_last_digits_with_its_gradient():
