@@ -128,6 +128,7 @@ def test_an_image_of_odd_size_is_segmented_at_its_own_size(name, tmp_path):
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(900)
 @pytest.mark.parametrize("name", CARDS)
 def test_the_network_at_full_size_segments_an_image_of_odd_size(name, tmp_path):
     # A volume's slices go through one by one in up to three planes.
@@ -135,6 +136,7 @@ def test_the_network_at_full_size_segments_an_image_of_odd_size(name, tmp_path):
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(900)
 @pytest.mark.parametrize("name", list(distinct()))
 def test_network_learns_one_picture_by_heart(name):
     model = distinct()[name]
