@@ -1,6 +1,5 @@
 """SpineSeg: module, panel and logic. It computes nothing: a separate process (python -m SpineSegLib) does."""
 
-import enum
 import html
 import importlib.util
 import logging
@@ -29,6 +28,11 @@ if importlib.util.find_spec("SpineSegLib") is None:
     # An installed extension's folder is on the path; of a source tree only this file's folder is.
     sys.path.append(str(Path(__file__).resolve().parent.parent))
 
+from SpineSegPanel.choices import Device, Explanation, Modality
+from SpineSegPanel.dependencies import ensure_dependencies
+from SpineSegPanel.evaluate import EvaluateSection
+from SpineSegPanel.selftest import SelfTestData
+
 from SpineSegLib import mrml
 
 
@@ -50,33 +54,6 @@ class SpineSeg(ScriptedLoadableModule):
         slicer.app.connect("startupCompleted()", lambda: mrml.register_samples(self.resourcePath("Icons")))
 
 
-class Modality(enum.Enum):
-    """What the volume is."""
-
-    AUTO = ""
-    CT = "CT"
-    XR = "XR"
-    MR = "MR"
-
-    def label(self) -> str:
-        labels = {"AUTO": _("Automatic"), "CT": _("CT"), "XR": _("Radiograph"), "MR": _("MR")}
-        return labels[self.name]
-
-
-class Device(enum.Enum):
-    """Where the network runs."""
-
-    AUTO = "auto"
-    CPU = "cpu"
-    CUDA = "cuda"
-    MPS = "mps"
-
-    def label(self) -> str:
-        labels = {"AUTO": _("Automatic"), "CPU": _("Processor (CPU)")}
-        labels |= {"CUDA": _("NVIDIA graphics card (CUDA)"), "MPS": _("Apple graphics (MPS)")}
-        return labels[self.name]
-
-
 @parameterNodeWrapper
 class SpineSegParameterNode:
     """What the user chose; saved with the scene."""
@@ -89,6 +66,16 @@ class SpineSegParameterNode:
     metricsTable: vtkMRMLTableNode
     device: Device = Device.AUTO
     weightsFile: str = ""
+    evaluatedSegmentation: vtkMRMLSegmentationNode
+    evaluatedTruth: vtkMRMLSegmentationNode
+    evaluationTable: vtkMRMLTableNode
+    showErrors: bool = True
+    predictionsFolder: str = ""
+    truthsFolder: str = ""
+    pairsFile: str = ""
+    casesTable: vtkMRMLTableNode
+    explanation: Explanation = Explanation.GRADCAM
+    mapVolume: vtkMRMLScalarVolumeNode
 
 
 class SpineSegWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
@@ -116,6 +103,7 @@ class SpineSegWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         self.ui.weightsPathLineEdit.connect("currentPathChanged(QString)", self.onWeightsChanged)
         self.ui.applyButton.connect("clicked(bool)", self.onApply)
         self.ui.metricsCollapsibleButton.visible = False
+        self.evaluate = EvaluateSection(self.ui, self.logic, self.resourcePath("requirements.txt"))
         self._showIdle("")
         self.initializeParameterNode()
 
@@ -134,11 +122,12 @@ class SpineSegWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
     def onReload(self) -> None:
         """Reload the library with the module."""
         self.logic.abort()
-        for name in [name for name in sys.modules if name.partition(".")[0] == "SpineSegLib"]:
+        for name in [name for name in sys.modules if name.partition(".")[0] in ("SpineSegLib", "SpineSegPanel")]:
             del sys.modules[name]
         ScriptedLoadableModuleWidget.onReload(self)
 
     def onSceneStartClose(self, caller, event) -> None:
+        self.evaluate.close()
         if self.logic.abort():
             self._showIdle(_("Cancelled: the scene was closed."))
         self.setParameterNode(None)
@@ -168,6 +157,7 @@ class SpineSegWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
             self.addObserver(parameterNode.parameterNode, vtk.vtkCommand.ModifiedEvent, self._update)
             self.ui.weightsPathLineEdit.currentPath = parameterNode.weightsFile
             self._update()
+        self.evaluate.setParameterNode(parameterNode)
 
     def onModelChanged(self, index: int) -> None:
         if self._parameterNode and 0 <= index < len(self._choices):
@@ -179,6 +169,7 @@ class SpineSegWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
 
     def _update(self, caller=None, event=None) -> None:
         """Make the panel fit the choices; cheap, for it runs at every change."""
+        self.evaluate.update()
         if self._parameterNode is None or self.logic.busy:
             return
         volumeNode, modality = self._parameterNode.inputVolume, self._parameterNode.modality
@@ -238,7 +229,7 @@ class SpineSegWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         self.ui.logPlainTextEdit.clear()
         self._showBusy()
         try:
-            self.logic.ensureDependencies(self.resourcePath("requirements.txt"))
+            ensure_dependencies(self.resourcePath("requirements.txt"))
             self.logic.process(
                 parameters.inputVolume,
                 parameters.modelName,
@@ -322,6 +313,8 @@ class SpineSegLogic(ScriptedLoadableModuleLogic):
     def __init__(self, worker=None) -> None:
         ScriptedLoadableModuleLogic.__init__(self)
         self._runner = mrml.Runner(worker)
+        self.measurer = mrml.Measurer(worker)
+        self.explainer = mrml.Explainer(worker)
 
     def getParameterNode(self) -> SpineSegParameterNode:
         return SpineSegParameterNode(super().getParameterNode())
@@ -375,100 +368,69 @@ class SpineSegLogic(ScriptedLoadableModuleLogic):
             onLog=onLog,
             onDone=onDone,
         )
-        if not waitForCompletion:
-            return None
-        while self.busy:
+        return self._finished(self._runner) if waitForCompletion else None
+
+    def evaluate(
+        self,
+        predictionNode: vtkMRMLSegmentationNode,
+        truthNode: vtkMRMLSegmentationNode,
+        tableNode: vtkMRMLTableNode | None = None,
+        errors: bool = False,
+    ) -> mrml.Measured:
+        """Measure a segmentation against another one in a separate process, and wait.
+
+        :param tableNode: table to fill; a new one unless given
+        :param errors: also show where it errs, and how far from the true boundary
+        :return: tableNode, chartNode, errorNode, mapNode, warnings, seconds
+        :raises mrml.InputError: the two cannot be compared
+        :raises RuntimeError: a run is in progress already, or it failed
+        """
+        self.measurer.measure_pair(predictionNode, truthNode, tableNode=tableNode, errors=errors)
+        return self._finished(self.measurer)
+
+    def evaluateFolders(self, predictions: str, truths: str, pairs: str = "", tableNode=None) -> mrml.Measured:
+        """Measure a folder of cases against another one, as ``python -m SpineSegLib evaluate`` does, and wait.
+
+        :param pairs: CSV table of pairs, where names differ
+        :return: tableNode, chartNode, cases, failed, error; a case that fails has a row that says why
+        :raises mrml.InputError: a folder is missing
+        :raises RuntimeError: a run is in progress already, or no case could be measured
+        """
+        self.measurer.measure_folders(predictions, truths, pairs=pairs, tableNode=tableNode)
+        return self._finished(self.measurer)
+
+    def _finished(self, job):
+        """Wait for the end of a run; Slicer goes on drawing and answering."""
+        while job.busy:
             slicer.app.processEvents()
             time.sleep(0.02)
-        if self._runner.result.state == mrml.FAILED:
-            raise RuntimeError(self._runner.result.error)
-        return self._runner.result
+        if job.result.state == mrml.FAILED:
+            raise RuntimeError(job.result.error)
+        return job.result
 
     def cancel(self) -> None:
         """Stop the run; ``onDone`` follows when the process has ended, and the scene stays as it was."""
         self._runner.cancel()
 
     def abort(self) -> bool:
-        """Stop the run at once and forget it; return whether there was one."""
+        """Stop every run at once and forget it; return whether one of a model was among them."""
+        self.measurer.abort()
+        self.explainer.abort()
         return self._runner.abort()
 
-    def ensureDependencies(self, requirementsFile: str) -> None:
-        """Offer to install what the worker needs, where it is missing.
 
-        :raises RuntimeError: the user declined, or it cannot be installed here
-        """
-        if importlib.util.find_spec("torch") is None:
-            try:
-                import PyTorchUtils
-            except ImportError:
-                raise RuntimeError(
-                    _("PyTorch is missing: install the extension 'PyTorch' (Extensions Manager), then try again.")
-                ) from None
-            if PyTorchUtils.PyTorchUtilsLogic().installTorch(askConfirmation=True) is None:
-                raise RuntimeError(_("PyTorch was not installed, and the models need it: click Apply to try again."))
-        import slicer.packaging
-
-        slicer.packaging.pip_ensure(slicer.packaging.load_requirements(requirementsFile), requester="SpineSeg")
-
-
-class SpineSegTest(ScriptedLoadableModuleTest):
+class SpineSegTest(SelfTestData, ScriptedLoadableModuleTest):
     """Runs in Slicer ('Reload and Test') and in the headless host; no download, all data from arrays."""
 
     def setUp(self) -> None:
         slicer.mrmlScene.Clear(0)
 
     def runTest(self) -> None:
-        for name in ("ObliqueVolume", "Process", "Truth", "Cancel", "BadInput", "RealModel"):
+        for name in ("ObliqueVolume", "Process", "Truth", "Evaluate", "Cancel", "BadInput", "RealModel"):
             self.setUp()
             self.delayDisplay(f"Test: {name}")
             getattr(self, f"test_{name}")()
         self.delayDisplay("All tests passed")
-
-    def makeVolume(self):
-        """Return an oblique, anisotropic CT under a transform that turns, stretches and moves it."""
-        import numpy as np
-
-        values = np.random.default_rng(0).normal(0, 30, (24, 40, 36)).astype(np.int16)
-        values[:, :4] = -1000
-        values[4:20, 12:24, 10:22] = 900
-        turn, tilt = np.radians(20), np.radians(-15)
-        around_z = [[np.cos(turn), -np.sin(turn), 0], [np.sin(turn), np.cos(turn), 0], [0, 0, 1]]
-        around_x = [[1, 0, 0], [0, np.cos(tilt), -np.sin(tilt)], [0, np.sin(tilt), np.cos(tilt)]]
-        matrix = np.eye(4)
-        matrix[:3, :3] = np.array(around_z) @ np.array(around_x) @ np.diag([-0.9, -0.8, 2.0])
-        matrix[:3, 3] = (40, -20, 100)
-        volumeNode = slicer.util.addVolumeFromArray(values, ijkToRAS=matrix, name="Test CT")
-        transformNode = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLLinearTransformNode", "Test transform")
-        parent = np.array([[0.9, 0.3, 0, 12], [-0.3, 1.1, 0.1, -7], [0, 0, 1.2, 30], [0, 0, 0, 1]])
-        slicer.util.updateTransformMatrixFromArray(transformNode, parent)
-        volumeNode.SetAndObserveTransformNodeID(transformNode.GetID())
-        return volumeNode
-
-    def makeSegmentation(self, volumeNode, threshold: float = 500):
-        """Return a segmentation node of what is bright, made with Slicer's own functions."""
-        node = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLSegmentationNode", "Test truth")
-        node.CreateDefaultDisplayNodes()
-        node.SetAndObserveTransformNodeID(volumeNode.GetTransformNodeID())
-        node.SetReferenceImageGeometryParameterFromVolumeNode(volumeNode)
-        segmentId = node.GetSegmentation().AddEmptySegment("spine", "spine")
-        mask = (slicer.util.arrayFromVolume(volumeNode) > threshold).astype("uint8")
-        slicer.util.updateSegmentBinaryLabelmapFromArray(mask, node, segmentId, volumeNode)
-        return node
-
-    def masks(self, segmentationNode, volumeNode) -> list:
-        """Return each segment's voxels on the volume's grid, as Slicer finds them."""
-        segmentIds = segmentationNode.GetSegmentation().GetSegmentIDs()
-        return [
-            slicer.util.arrayFromSegmentBinaryLabelmap(segmentationNode, segmentId, volumeNode)
-            for segmentId in segmentIds
-        ]
-
-    def nodeIds(self) -> list[str]:
-        return [node.GetID() for node in slicer.util.getNodesByClass("vtkMRMLNode")]
-
-    def leftovers(self) -> set[str]:
-        """Return the temporary folders of runs."""
-        return {path.name for path in Path(slicer.app.temporaryPath).glob("SpineSeg-run-*")}
 
     def logicWith(self, start: Callable) -> SpineSegLogic:
         """Return a logic whose worker process is a function of the test."""
@@ -533,6 +495,22 @@ class SpineSegTest(ScriptedLoadableModuleTest):
         table = result.tableNode.GetTable()
         self.assertEqual([table.GetValueByName(row, "dice").ToDouble() for row in range(2)], [0.875, 0.5])
         shutil.rmtree(folder)
+
+    def test_Evaluate(self) -> None:
+        """Two segmentations go to the worker, and its numbers come back as a table with a chart."""
+        volumeNode = self.makeVolume()
+        truthNode, predictionNode = self.makeSegmentation(volumeNode), self.makeSegmentation(volumeNode, threshold=0)
+
+        def start(arguments, variables, onLine, onDone):
+            self.assertTrue(all(Path(name).is_file() for name in arguments[4:6]))
+            onLine('{"overall": {"dice": 0.875}, "structures": {"spine": {"dice": 0.5}}, "warnings": ["a warning"]}')
+            qt.QTimer.singleShot(0, lambda: onDone(0))
+
+        result = self.logicWith(start).evaluate(predictionNode, truthNode)
+        table = result.tableNode.GetTable()
+        self.assertEqual([table.GetValueByName(row, "dice").ToDouble() for row in range(2)], [0.875, 0.5])
+        self.assertEqual(result.warnings, ("a warning",))
+        self.assertEqual(mrml.chart_of(result.tableNode).GetID(), result.chartNode.GetID())
 
     def test_Cancel(self) -> None:
         """A run that is cancelled half-way leaves scene and disk as they were."""

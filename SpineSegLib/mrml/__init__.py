@@ -8,6 +8,7 @@ from SpineSegLib.mrml.charts import chart_of
 from SpineSegLib.mrml.choices import Choice, describe_volume, models_for
 from SpineSegLib.mrml.dicom import modality_of
 from SpineSegLib.mrml.exchange import Exchange, receive, send
+from SpineSegLib.mrml.explaining import Explained, Explainer, show_volume_as_map
 from SpineSegLib.mrml.measuring import Measured, Measurer
 from SpineSegLib.mrml.run import Result, Runner
 from SpineSegLib.mrml.samples import SAMPLES, Sample, load_sample, register_samples
@@ -26,6 +27,8 @@ __all__ = [
     "SAMPLES",
     "Choice",
     "Exchange",
+    "Explained",
+    "Explainer",
     "InputError",
     "Measured",
     "Measurer",
@@ -49,5 +52,6 @@ __all__ = [
     "show_chart",
     "show_in_views",
     "show_segmentation",
+    "show_volume_as_map",
     "write_scene",
 ]

@@ -38,7 +38,8 @@ class ErrorFiles:
 
     def arguments(self, prediction: Path, truth: Path) -> list[str]:
         """Return the worker's arguments that write them."""
-        return ["explain", "errors", str(prediction), str(truth), "--out", str(self.folder)]
+        outputs = [part for path in (self.segmentation, self.distance) for part in ("--out", str(path))]
+        return ["explain", "errors", str(prediction), str(truth), *outputs, "--json"]
 
 
 def show_error_files(files: ErrorFiles, predictionNode, truthNode, *, title: str):

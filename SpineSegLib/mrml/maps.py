@@ -85,17 +85,17 @@ def show_map(image: Image, besideNode, look: Look, *, name: str, volumeNode=None
     fill_volume(volumeNode, image)
     volumeNode.SetIJKToRASMatrix(array_to_matrix(matrix))
     volumeNode.SetAndObserveTransformNodeID(besideNode.GetTransformNodeID())
-    if volumeNode.GetDisplayNode() is None:
-        displayNode = scene.AddNewNodeByClass("vtkMRMLScalarVolumeDisplayNode")
-        volumeNode.SetAndObserveDisplayNodeID(displayNode.GetID())
-    _colour(volumeNode, look)
-    show_as_foreground(volumeNode, look.opacity)
+    colour_map(volumeNode, look)
     return volumeNode
 
 
-def _colour(volumeNode, look: Look) -> None:
+def colour_map(volumeNode, look: Look) -> None:
+    """Give a volume node the colours, the range and the legend of a map, and lay it over the slice views."""
     import slicer
 
+    if volumeNode.GetDisplayNode() is None:
+        displayNode = volumeNode.GetScene().AddNewNodeByClass("vtkMRMLScalarVolumeDisplayNode")
+        volumeNode.SetAndObserveDisplayNodeID(displayNode.GetID())
     displayNode = volumeNode.GetDisplayNode()
     displayNode.SetAndObserveColorNodeID(_colour_table(volumeNode.GetScene(), look.colours).GetID())
     displayNode.SetAutoWindowLevel(False)
@@ -112,6 +112,7 @@ def _colour(volumeNode, look: Look) -> None:
     legendNode.SetLabelFormat("%.3g")
     legendNode.SetNumberOfLabels(5)
     legendNode.SetVisibility(True)
+    show_as_foreground(volumeNode, look.opacity)
 
 
 def _colour_table(scene, stops: Stops):

@@ -79,9 +79,12 @@ def _own_grid(segmentationNode, vtkSegmentation, node_to_world: np.ndarray) -> G
     import slicer
     import vtk
 
-    image = slicer.vtkOrientedImageData()
+    image, segmentIds = slicer.vtkOrientedImageData(), vtk.vtkStringArray()
+    for segmentId in vtkSegmentation.GetSegmentIDs():
+        segmentIds.InsertNextValue(segmentId)
     text = vtkSegmentation.DetermineCommonLabelmapGeometry(
-        slicer.vtkSegmentation.EXTENT_UNION_OF_EFFECTIVE_SEGMENTS_AND_REFERENCE_GEOMETRY
+        slicer.vtkSegmentation.EXTENT_UNION_OF_EFFECTIVE_SEGMENTS_AND_REFERENCE_GEOMETRY,
+        segmentIds,
     )
     read = slicer.vtkSegmentationConverter.DeserializeImageGeometry(text, image, False) if text else False
     if not read or min(image.GetDimensions()) < 1:

@@ -1,0 +1,252 @@
+"""The panel's section 'Evaluate': measures, shows errors and a model's reasons; a separate process computes."""
+
+import html
+import logging
+from collections.abc import Callable
+
+import slicer
+from slicer.i18n import tr as _
+
+from SpineSegLib import mrml
+from SpineSegPanel.dependencies import ensure_dependencies
+
+PATHS = {
+    "predictionsFolder": "predictionsPathLineEdit",
+    "truthsFolder": "truthsPathLineEdit",
+    "pairsFile": "pairsPathLineEdit",
+}
+"""Parameter -> widget; a ctkPathLineEdit is bound to paths only, and an empty path would show as '.'."""
+
+FIELDS = (
+    *PATHS.values(),
+    "evaluatedSegmentationSelector",
+    "evaluatedTruthSelector",
+    "showErrorsCheckBox",
+    "explanationComboBox",
+    "mapVolumeSelector",
+)
+"""Widgets that are locked during a run."""
+
+
+class EvaluateSection:
+    """The section's behaviour.
+
+    :param ui: the panel's widgets
+    :param logic: SpineSegLogic; its measurer and explainer are used
+    :param requirementsFile: what the worker needs besides PyTorch
+    """
+
+    def __init__(self, ui, logic, requirementsFile: str) -> None:
+        self.ui, self.logic, self._requirementsFile = ui, logic, requirementsFile
+        self._parameterNode, self._running = None, False
+        # Text, and what a click starts; the one that runs says Cancel.
+        self._buttons = {
+            ui.measureButton: (_("Measure"), self._measure),
+            ui.measureFoldersButton: (_("Measure folders"), self._measureFolders),
+            ui.explainButton: (_("Explain"), self._explain),
+        }
+        for button in self._buttons:
+            button.connect("clicked(bool)", lambda checked, button=button: self._clicked(button))
+        ui.overlayButton.connect("clicked(bool)", self.onOverlay)
+        ui.plotButton.connect("clicked(bool)", self.onPlot)
+        for parameter, widget in PATHS.items():
+            getattr(ui, widget).connect(
+                "currentPathChanged(QString)", lambda path, parameter=parameter: self._pathChanged(parameter, path)
+            )
+        ui.evaluateCollapsibleButton.connect("contentsCollapsed(bool)", self._showParts)
+        self._showTable(None)
+        self._showIdle("")
+
+    @property
+    def busy(self) -> bool:
+        """True while a run is in progress."""
+        return self.logic.measurer.busy or self.logic.explainer.busy
+
+    def setParameterNode(self, parameterNode) -> None:
+        """Follow a parameter node, or none."""
+        self._parameterNode = None
+        if parameterNode:
+            for parameter, widget in PATHS.items():
+                getattr(self.ui, widget).currentPath = getattr(parameterNode, parameter)
+        self._parameterNode = parameterNode
+        self.update()
+
+    def close(self) -> None:
+        """Stop and forget a run: the scene is closed."""
+        stopped = [job.abort() for job in (self.logic.measurer, self.logic.explainer)]
+        self._showTable(None)
+        self._showIdle(_("Cancelled: the scene was closed.") if any(stopped) else "")
+
+    def update(self) -> None:
+        """Make the buttons fit the choices; cheap, for it runs at every change."""
+        if self._parameterNode is None or self.busy:
+            return
+        for button, reason, tip in (
+            (self.ui.measureButton, self._whyNoPair(), _("Compare the two in a separate process")),
+            (self.ui.measureFoldersButton, self._whyNoFolders(), _("Compare all cases in a separate process")),
+            (self.ui.explainButton, self._whyNoModel(), _("Run the model chosen above on the volume chosen above")),
+            (self.ui.overlayButton, self._whyNoMap(), _("Colour the map, and lay it over the volume chosen above")),
+        ):
+            button.enabled = not reason
+            button.toolTip = reason or tip
+
+    def _whyNoPair(self) -> str:
+        prediction, truth = self._parameterNode.evaluatedSegmentation, self._parameterNode.evaluatedTruth
+        if prediction is None or truth is None:
+            return _("Choose a prediction and a truth")
+        return _("Prediction and truth are the same") if prediction is truth else ""
+
+    def _whyNoFolders(self) -> str:
+        both = self._parameterNode.predictionsFolder and self._parameterNode.truthsFolder
+        return "" if both else _("Choose the folders of the predictions and of the truths")
+
+    def _whyNoModel(self) -> str:
+        both = self._parameterNode.inputVolume and self._parameterNode.modelName
+        return "" if both else _("Choose a volume and a model above")
+
+    def _whyNoMap(self) -> str:
+        return "" if self._parameterNode.mapVolume else _("Choose a volume that holds a map")
+
+    def _pathChanged(self, parameter: str, path: str) -> None:
+        if self._parameterNode:
+            setattr(self._parameterNode, parameter, path)
+
+    def _clicked(self, button) -> None:
+        """Start a run, or cancel the one that runs."""
+        if self.busy:
+            button.enabled = False
+            self.ui.evaluateStatusLabel.text = _("Stopping …")
+            self.logic.measurer.cancel()
+            self.logic.explainer.cancel()
+            return
+        self._showBusy(button)
+        try:
+            self._buttons[button][1]()
+            button.enabled = True
+        except Exception as error:
+            # Whatever it is, the panel must come back; what the user can do nothing about goes to the log as well.
+            if not isinstance(error, mrml.InputError | RuntimeError):
+                logging.exception("SpineSeg: the run could not be started")
+            self._showIdle(str(error) or type(error).__name__, failed=True)
+
+    def _callbacks(self, onDone: Callable) -> dict[str, Callable]:
+        return {"onProgress": self.onProgress, "onLog": self.ui.logPlainTextEdit.appendPlainText, "onDone": onDone}
+
+    def _measure(self) -> None:
+        ensure_dependencies(self._requirementsFile, torch=False)
+        parameters = self._parameterNode
+        self.logic.measurer.measure_pair(
+            parameters.evaluatedSegmentation,
+            parameters.evaluatedTruth,
+            tableNode=parameters.evaluationTable,
+            errors=parameters.showErrors,
+            **self._callbacks(self.onMeasured),
+        )
+
+    def _measureFolders(self) -> None:
+        ensure_dependencies(self._requirementsFile, torch=False)
+        parameters = self._parameterNode
+        self.logic.measurer.measure_folders(
+            parameters.predictionsFolder,
+            parameters.truthsFolder,
+            pairs=parameters.pairsFile,
+            tableNode=parameters.casesTable,
+            **self._callbacks(self.onMeasured),
+        )
+
+    def _explain(self) -> None:
+        ensure_dependencies(self._requirementsFile)
+        parameters = self._parameterNode
+        self.logic.explainer.explain(
+            parameters.inputVolume,
+            parameters.modelName,
+            parameters.explanation.value,
+            modality=parameters.modality.value or None,
+            weightsFile=parameters.weightsFile,
+            **self._callbacks(self.onExplained),
+        )
+
+    def onOverlay(self, checked: bool) -> None:
+        """Show a map of the scene over the volume."""
+        try:
+            mrml.show_volume_as_map(self._parameterNode.mapVolume, self._parameterNode.inputVolume)
+            self._showIdle("")
+        except mrml.InputError as error:
+            self._showIdle(str(error), failed=True)
+
+    def onPlot(self, checked: bool) -> None:
+        """Show the chart of the table that is shown."""
+        chartNode = mrml.chart_of(self.ui.evaluateTableView.mrmlTableNode())
+        if chartNode:
+            mrml.show_chart(chartNode)
+
+    def onProgress(self, step: int, of: int, what: str) -> None:
+        self.ui.evaluateProgressBar.maximum = max(of, 1)
+        self.ui.evaluateProgressBar.value = step
+        self.ui.evaluateStatusLabel.text = html.escape(what[:1].upper() + what[1:])
+
+    def onMeasured(self, result: mrml.Measured) -> None:
+        """Show how a measurement ended."""
+        if result.tableNode is None:
+            self._ended(result)
+            return
+        parameters = self._parameterNode or self.logic.getParameterNode()
+        many = bool(result.cases or result.failed)
+        # A new node becomes the chosen one, so that the next run replaces it.
+        if many:
+            parameters.casesTable = result.tableNode
+            text = _("{cases} cases measured, {failed} failed.").format(cases=result.cases, failed=result.failed)
+        else:
+            parameters.evaluationTable = result.tableNode
+            dice = result.tableNode.GetTable().GetValueByName(0, "dice").ToDouble()
+            text = _("Overall Dice {dice:.4f}.").format(dice=dice)
+        self._showTable(result.tableNode)
+        self._ended(result, text, *result.warnings)
+
+    def onExplained(self, result: mrml.Explained) -> None:
+        """Show how an explanation ended."""
+        self._ended(result, *result.notes)
+
+    def _ended(self, result, *lines: str) -> None:
+        if result.state == mrml.CANCELLED:
+            self._showIdle(_("Cancelled. Nothing was changed."))
+        else:
+            self._showIdle("\n".join([*lines, *([result.error] if result.error else [])]), failed=bool(result.error))
+
+    def _showTable(self, tableNode) -> None:
+        self.ui.evaluateTableView.setMRMLTableNode(tableNode)
+        self.ui.evaluateTableView.resizeColumnsToContents()
+
+    def _showBusy(self, running) -> None:
+        self._running = True
+        for name in FIELDS:
+            getattr(self.ui, name).enabled = False
+        for button in (*self._buttons, self.ui.overlayButton):
+            button.enabled = False
+        running.text = _("Cancel")
+        running.toolTip = _("Stop; the scene stays as it was")
+        self.ui.evaluateProgressBar.maximum = 0
+        self._say(_("Preparing …"))
+        slicer.app.processEvents()
+
+    def _showIdle(self, text: str, failed: bool = False) -> None:
+        self._running = False
+        for name in FIELDS:
+            getattr(self.ui, name).enabled = True
+        for button, (label, _start) in self._buttons.items():
+            button.text = label
+        self._say(text, failed)
+        self.update()
+
+    def _say(self, text: str, failed: bool = False) -> None:
+        self.ui.evaluateStatusLabel.styleSheet = "color: #c62828" if failed else ""
+        self.ui.evaluateStatusLabel.text = html.escape(text).replace("\n", "<br>")
+        self._showParts()
+
+    def _showParts(self, collapsed: bool = False) -> None:
+        """Show what belongs to the state; opening the section shows everything in it."""
+        tableNode = self.ui.evaluateTableView.mrmlTableNode()
+        self.ui.evaluateProgressBar.visible = self._running
+        self.ui.evaluateStatusLabel.visible = bool(self.ui.evaluateStatusLabel.text)
+        self.ui.evaluateTableView.visible = tableNode is not None
+        self.ui.plotButton.visible = mrml.chart_of(tableNode) is not None
