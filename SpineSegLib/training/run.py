@@ -16,7 +16,7 @@ from SpineSegLib.datasets.splits import Split, read_split, split_cases, write_sp
 from SpineSegLib.errors import problem
 from SpineSegLib.models import Card
 from SpineSegLib.models import card as find_card
-from SpineSegLib.models.weights import load_network, save_weights
+from SpineSegLib.models.weights import initial_network, save_weights
 from SpineSegLib.networks import build
 from SpineSegLib.progress import Progress, silent
 from SpineSegLib.training.augment import augmentation
@@ -51,7 +51,7 @@ def train(
     data : folder that the recipe's reader understands
     out : folder for ``weights.safetensors`` (float16), ``card.json`` (the card's ``weights`` entry), ``log.csv``,
         ``curves.png``, ``split.json`` where the recipe splits, and ``last.ckpt``; a finished run is not overwritten
-    weights : safetensors file of the same model to start from, instead of random weights
+    weights : file of the same model to start from, instead of random weights; or of its encoder (`initial_network`)
     model : another model than the recipe's: papers train all of their networks alike
     reader : another ``data`` than the recipe's, for data in another layout
     fold : which part is left out (0, 1, …), where the recipe splits into folds
@@ -85,7 +85,9 @@ def train(
     cases = read_cases(kind, data, **options)
     split = _split(recipe, cases, out, fold)
     training, validation = _sources(recipe, card, *_parts(split, cases))
-    network = build(card.network["name"], card.network["arguments"]) if weights is None else load_network(card, weights)
+    network = (
+        build(card.network["name"], card.network["arguments"]) if weights is None else initial_network(card, weights)
+    )
     network.train()
     fit(network, recipe, training, validation, out, resume=resume, report=report, machine=machine)
     if int(os.environ.get("LOCAL_RANK", "0")) or int(os.environ.get("NODE_RANK", "0")):
