@@ -5,7 +5,7 @@ Research Express 7 (2025) 025293 (paper 004), sections 3.1 to 3.5, with the abla
 widths. Read here: the encoder is ConvNeXt-T's; an Up is, in the paper's order, bilinear interpolation, a VSS block that
 halves the channels, the skip concatenated, and two convolutions to the skip's channels; three of them lead to a
 quarter of the image, where the residual block and the last convolution stand, and their logits are enlarged. Of 280
-readings that were counted this one comes nearest to the 52.36 M parameters and 74.80 G multiply-adds at 480x480.
+readings that were tried this one comes nearest to the 52.36 M parameters and 74.80 G multiply-adds at 480x480.
 """
 
 from __future__ import annotations

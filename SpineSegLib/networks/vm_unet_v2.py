@@ -2,7 +2,9 @@
 
 Zhang et al., VM-UNet-V2: rethinking vision Mamba UNet for medical image segmentation, arXiv 2403.09157; its semantics
 and detail infusion (SDI) is U-Net v2's, Peng et al., arXiv 2311.17791. Baseline of paper 004 (CVM-UNet). What the
-papers leave open is as in the authors' public code: 48 channels in the decoder, and what the encoder hands on (below).
+papers leave open is as in the authors' public code: 48 channels in the decoder, and logits of its two finest levels,
+summed. That code hands on what each stage receives, so that the last stage is never used; here, as the paper draws it,
+each stage hands on what it returns.
 """
 
 from __future__ import annotations
@@ -132,10 +134,8 @@ class VMUNetV2(nn.Module):
             if number < len(self.merge):
                 x = self.merge[number](x)
         levels = [translate(stage) for translate, stage in zip(self.translate, stages, strict=True)]
-        y = self.fuse[3](levels, 3)
-        outs = []
+        fused = [self.fuse[3](levels, 3)]
         for level in (2, 1, 0):
-            y = self.enlarge[level](y) + self.fuse[level](levels, level)
-            outs.append(y)
-        fine, coarse = self.heads[0](outs[-1]), self.heads[1](outs[-2])
+            fused.append(self.enlarge[level](fused[-1]) + self.fuse[level](levels, level))
+        fine, coarse = self.heads[0](fused[-1]), self.heads[1](fused[-2])
         return enlarge(fine, 4) + self.doubled(enlarge(coarse, 4))
