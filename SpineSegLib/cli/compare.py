@@ -24,7 +24,8 @@ def add_to(commands: argparse._SubParsersAction) -> None:
         help="statistics between models over the same cases, between raters, and of time",
         description="Compare models over the same cases: mean, SD, 95 %% confidence intervals (t and bootstrap), "
         "Friedman, Wilcoxon between all pairs with Bonferroni, and one model against each other one by paired t or "
-        "Wilcoxon with effect sizes and Benjamini-Hochberg. With --out: CSV, JSON, Markdown, LaTeX and figures.",
+        "Wilcoxon with effect sizes and Benjamini-Hochberg. With --out: CSV, JSON, Markdown, LaTeX and figures. The "
+        "tests take cases for independent; several epochs of one training run are not.",
     )
     parser.add_argument(
         "tables",

@@ -100,7 +100,12 @@ def _many(options: argparse.Namespace) -> bool:
     if not all(folder.is_dir() for folder in folders):
         return False
     from SpineSegLib.evaluation.cases import case_files
+    from SpineSegLib.io.suffixes import DICOM, suffix_of
 
+    # A folder with DICOM in it is one segmentation, whatever pictures lie beside it.
+    files = [path for folder in folders for path in folder.iterdir() if not path.name.startswith(".")]
+    if any(path.is_file() and suffix_of(path) in (*DICOM, "") for path in files):
+        return False
     return any(case_files(folder) for folder in folders)
 
 

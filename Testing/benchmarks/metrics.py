@@ -13,6 +13,8 @@ import statistics
 import sys
 import time
 import warnings
+from collections.abc import Callable
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -178,7 +180,7 @@ def everything_case(name: str, prediction, truth, n: int, spacing, *, timed: int
     return entry(name, "MONAI 3 calls", seconds, theirs * n / timed, 1)
 
 
-def one_hot_case(prediction, truth, n: int, repeats: int) -> dict:
+def one_hot_case(name: str, prediction, truth, n: int, repeats: int) -> dict:
     """Race the Dice of all labels against MONAI's on one-hot arrays, which are made beforehand."""
     import torch
     from monai.metrics import compute_dice
@@ -193,7 +195,7 @@ def one_hot_case(prediction, truth, n: int, repeats: int) -> dict:
 
     np.testing.assert_allclose(our_dice(prediction, truth, n), reference(), rtol=1e-5)
     times = race(lambda: our_dice(prediction, truth, n), reference, repeats)
-    return entry(f"Dice 2D, {n} labels", "MONAI one-hot", *times, 100)
+    return entry(name, "MONAI one-hot", *times, 100)
 
 
 def main() -> None:
@@ -201,33 +203,62 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--json", action="store_true")
     parser.add_argument("--repeats", type=int, default=5)
+    parser.add_argument("--only", default="", metavar="TEXT", help="rows whose name holds this, such as 2D or Dice")
     options = parser.parse_args()
     warnings.filterwarnings("ignore")
-    repeats, few = options.repeats, max(1, options.repeats // 3)
-    prediction, truth, far = radiograph_labels(9), radiograph_labels(), radiograph_labels(9, outlier=True)
-    film, near = (1.0, 0.143, 0.143), {"timed": 7, "repeats": repeats}
-    cases = [
-        distances_case("distances 2D, 1 label", prediction == 3, truth == 3, (1, 0.143, 0.2), repeats, 15),
-        distances_case("distances 2D, far outlier", far == 1, truth == 1, film, repeats, 15),
-        all_labels_case("distances 2D, 7 labels", prediction, truth, 7, film, **near, floor=15),
-        everything_case("evaluate 2D, 7 labels", prediction, truth, 7, film, **near),
-        one_hot_case(prediction, truth, 7, repeats),
-    ]
-    prediction, truth, ct = volume_labels(2), volume_labels(), (1.0, 0.6, 0.6)
-    cases += [
-        distances_case("distances 3D, 1 label", prediction == 13, truth == 13, ct, few, 50),
-        all_labels_case("distances 3D, 25 labels", prediction, truth, 25, ct, timed=2, repeats=few, floor=50),
-        everything_case("evaluate 3D, 25 labels", prediction, truth, 25, ct, timed=2, repeats=few),
-    ]
-    np.testing.assert_allclose(our_dice(prediction, truth, 25)[:2], monai_dice(prediction, truth, 2), rtol=1e-5)
-    ours, theirs = race(lambda: our_dice(prediction, truth, 25), lambda: monai_dice(prediction, truth, 2), few)
-    cases.append(entry("Dice 3D, 25 labels", "MONAI, 2 of 25 labels timed", ours, theirs * 12.5, 100))
+    done = []
+    for name, run in cases(options.repeats, max(1, options.repeats // 3)).items():
+        if options.only not in name:
+            continue
+        case = run(name)
+        done.append(case)
+        if not options.json:
+            seconds = f"{case['seconds']:.4f} s against {case['reference_seconds']:.3f} s of {case['reference']}"
+            print(f"{case['name']:26s} {case['ratio']:7.1f}x (floor {case['floor']:g}x)  {seconds}", flush=True)
     if options.json:
-        print(json.dumps(cases))
-        return
-    for case in cases:
-        seconds = f"{case['seconds']:.4f} s against {case['reference_seconds']:.3f} s of {case['reference']}"
-        print(f"{case['name']:26s} {case['ratio']:7.1f}x (floor {case['floor']:g}x)  {seconds}")
+        print(json.dumps(done))
+
+
+def cases(repeats: int, few: int) -> dict[str, Callable[[str], dict]]:
+    """Return the rows by name, each to be run with its name; `few` repeats for volumes."""
+    film, ct = (1.0, 0.143, 0.143), (1.0, 0.6, 0.6)
+
+    @cache
+    def films():
+        return radiograph_labels(9), radiograph_labels()
+
+    @cache
+    def volumes():
+        return volume_labels(2), volume_labels()
+
+    def one_label(name):
+        return distances_case(name, *(labels == 3 for labels in films()), (1, 0.143, 0.2), repeats, 15)
+
+    def outlier(name):
+        far = radiograph_labels(9, outlier=True)
+        return distances_case(name, far == 1, films()[1] == 1, film, repeats, 15)
+
+    def one_label_3d(name):
+        return distances_case(name, *(labels == 13 for labels in volumes()), ct, few, 50)
+
+    def dice_3d(name):
+        pair = volumes()
+        np.testing.assert_allclose(our_dice(*pair, 25)[:2], monai_dice(*pair, 2), rtol=1e-5)
+        ours, theirs = race(lambda: our_dice(*pair, 25), lambda: monai_dice(*pair, 2), few)
+        return entry(name, "MONAI, 2 of 25 labels timed", ours, theirs * 12.5, 100)
+
+    near, in_space = {"timed": 7, "repeats": repeats}, {"timed": 2, "repeats": few}
+    return {
+        "distances 2D, 1 label": one_label,
+        "distances 2D, far outlier": outlier,
+        "distances 2D, 7 labels": lambda name: all_labels_case(name, *films(), 7, film, **near, floor=15),
+        "evaluate 2D, 7 labels": lambda name: everything_case(name, *films(), 7, film, **near),
+        "Dice 2D, 7 labels": lambda name: one_hot_case(name, *films(), 7, repeats),
+        "distances 3D, 1 label": one_label_3d,
+        "distances 3D, 25 labels": lambda name: all_labels_case(name, *volumes(), 25, ct, **in_space, floor=50),
+        "evaluate 3D, 25 labels": lambda name: everything_case(name, *volumes(), 25, ct, **in_space),
+        "Dice 3D, 25 labels": dice_3d,
+    }
 
 
 if __name__ == "__main__":

@@ -214,3 +214,16 @@ def test_the_summary_of_a_single_case_has_no_spread(folders):
     assert (summed["sd"], summed["n"]) == (None, 1)
     assert summed["mean"] == statistics.fmean([found.cases["a"].overall["assd_mm"]])
     json.dumps(found.to_dict(), allow_nan=False)
+
+
+def test_a_folder_with_dicom_is_one_segmentation_whatever_lies_beside_it(folders, capsys):
+    (folders[0] / "IM0001").write_bytes(b"no DICOM, but named like it")
+    assert main(["evaluate", *map(str, folders)]) == 1
+    error = capsys.readouterr().err
+    assert error.startswith(f"error: {folders[0]}") and "cases failed" not in error
+
+
+def test_an_empty_folder_is_told(folders, tmp_path, capsys):
+    (tmp_path / "empty").mkdir()
+    assert main(["evaluate", str(tmp_path / "empty"), str(folders[1])]) == 1
+    assert "here 'nothing', there 'a'" in capsys.readouterr().err
