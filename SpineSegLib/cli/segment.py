@@ -4,10 +4,17 @@ from __future__ import annotations
 
 import argparse
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from SpineSegLib.cli.console import Console, common_options, scaled, table
 from SpineSegLib.cli.outputs import SUFFIXES, check_outputs, write_outputs
 from SpineSegLib.image import MODALITIES, Segmentation
+
+if TYPE_CHECKING:
+    from SpineSegLib.image import Image
+    from SpineSegLib.models import Card
+    from SpineSegLib.pipelines import Result
+    from SpineSegLib.progress import Progress
 
 
 def add_to(commands: argparse._SubParsersAction) -> None:
@@ -36,14 +43,20 @@ def add_to(commands: argparse._SubParsersAction) -> None:
         "--point",
         action="append",
         default=[],
-        type=_point,
+        type=pixel,
         metavar="X,Y",
         help="pixel within a structure, for a model that is shown what to segment; once for each structure",
+    )
+    parser.add_argument(
+        "--confidence",
+        action="store_true",
+        help="also tell how sure the model is of each structure; takes six times as long",
     )
     parser.set_defaults(run=run)
 
 
-def _point(text: str) -> tuple[float, float]:
+def pixel(text: str) -> tuple[float, float]:
+    """Return x and y of an argument such as 512,304."""
     try:
         x, y = (float(part) for part in text.split(","))
     except ValueError as error:
@@ -64,18 +77,7 @@ def run(options: argparse.Namespace, console: Console) -> None:
 
     image = read_image(options.image, modality=options.modality, report=scaled(console.report, 0, 8))
     console.report(8, 100, f"loading {model.name}")
-    from SpineSegLib.pipelines import segment
-
-    found = segment(
-        image,
-        model,
-        where=options.image,
-        weights=options.weights,
-        device=options.device,
-        precision=options.precision,
-        points=options.point,
-        report=scaled(console.report, 10, 88),
-    )
+    found = _found(image, model, options, scaled(console.report, 10, 88))
     warnings = [*found.warnings]
     warnings += write_outputs(image, found.segmentation, options.output, scaled(console.report, 88, 100))
     content = {
@@ -89,6 +91,18 @@ def run(options: argparse.Namespace, console: Console) -> None:
         "warnings": warnings,
     }
     console.result(content, _text(content), warnings)
+
+
+def _found(image: Image, model: Card, options: argparse.Namespace, report: Progress) -> Result:
+    from SpineSegLib.pipelines import segment
+
+    how = {name: getattr(options, name) for name in ("weights", "device", "precision")}
+    how |= {"where": options.image, "report": report}
+    if not options.confidence:
+        return segment(image, model, points=options.point, **how)
+    from SpineSegLib.evaluation.explain.uncertainty import uncertainty
+
+    return uncertainty(image, model, **how).result
 
 
 def structures_of(segmentation: Segmentation) -> list[dict]:
@@ -105,14 +119,20 @@ def structures_of(segmentation: Segmentation) -> list[dict]:
             entry["area_mm2"] = pixels * geometry.pixel_area
         elif geometry.has_spacing:
             entry["volume_mm3"] = pixels * geometry.voxel_volume
+        if segment.confidence is not None:
+            entry["confidence"] = segment.confidence
         listed.append({**entry, "pixels": pixels, "colour": list(segment.colour)})
     return listed
 
 
 def _text(content: dict) -> str:
-    rows = [(entry["name"], _size(entry)) for entry in content["structures"]]
+    rows = [(entry["name"], _size(entry), _sure(entry)) for entry in content["structures"]]
     seconds = f"{content['seconds']:.1f} s on {content['device']} in {content['precision']}"
     return "\n".join([table(rows, right=(1,)), seconds, *(f"wrote {path}" for path in content["outputs"])])
+
+
+def _sure(entry: dict) -> str:
+    return f"confidence {entry['confidence']:.2f}" if "confidence" in entry else ""
 
 
 def _size(entry: dict) -> str:

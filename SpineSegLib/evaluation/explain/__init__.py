@@ -3,7 +3,7 @@
 Importing this package loads no torch.
 """
 
-from SpineSegLib.evaluation.explain.error_pictures import contact_sheet, draw_errors, tile_of
+from SpineSegLib.evaluation.explain.error_pictures import contact_sheet, draw_errors, in_words, tile_of
 from SpineSegLib.evaluation.explain.errors import ErrorMap, error_map
 
-__all__ = ["ErrorMap", "contact_sheet", "draw_errors", "error_map", "tile_of"]
+__all__ = ["ErrorMap", "contact_sheet", "draw_errors", "error_map", "in_words", "tile_of"]

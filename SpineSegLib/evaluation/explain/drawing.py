@@ -196,7 +196,7 @@ def _draw_bar(block: Picture, scale: Scale, left: int, top: int, height: int) ->
 
 def number(value: float, largest: float) -> str:
     """Return a number with as many digits as a scale up to `largest` needs."""
-    return f"{value:.0f}" if largest >= 20 else f"{value:.1f}" if largest >= 2 else f"{value:.2g}"
+    return f"{value:.0f}" if largest >= 20 else f"{value:.1f}" if largest >= 2 else f"{value:.2f}"
 
 
 def _foot(width: int, caption: Sequence[str], legend: Sequence[tuple[Sequence[int], str]]) -> Picture:

@@ -8,7 +8,7 @@ probability, everywhere and within the truth.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -16,7 +16,7 @@ from SpineSegLib.anatomy import Structure
 from SpineSegLib.evaluation.agreement import evaluate
 from SpineSegLib.evaluation.grids import finer_knowledge, on_the_grid_of
 from SpineSegLib.evaluation.metrics import probability_errors, surface
-from SpineSegLib.evaluation.pairing import by_structure, pairs_of
+from SpineSegLib.evaluation.pairing import Pair, by_structure, pairs_of
 from SpineSegLib.image import Geometry, Image, Segment, Segmentation
 
 FALSE_POSITIVE, FALSE_NEGATIVE, SWAPPED = "false positive", "false negative", "another structure"
@@ -97,7 +97,8 @@ class ErrorMap:
 def error_map(prediction: Segmentation, truth: Segmentation, probability: Image | None = None) -> ErrorMap:
     """Compare a prediction with the truth, voxel by voxel.
 
-    Structures are paired as in `evaluate`, and a prediction on another grid is resampled as there.
+    Structures are paired as in `evaluate`, and a prediction on another grid is resampled as there. Where one side alone
+    has levels, structures without a counterpart are left out, so that a model of vertebrae is not blamed for ribs.
 
     Parameters
     ----------
@@ -107,9 +108,10 @@ def error_map(prediction: Segmentation, truth: Segmentation, probability: Image 
     ------
     InputError : as `evaluate`
     """
-    found = evaluate(prediction, truth, probability=probability)
     warnings: list[str] = []
-    prediction = on_the_grid_of(truth, prediction, warnings)
+    prediction, truth = _comparable(prediction, truth, warnings)
+    found = evaluate(prediction, truth, probability=probability)
+    prediction = on_the_grid_of(truth, prediction, [])
     geometry = finer_knowledge(prediction.geometry, truth.geometry)
     chance = _chance(prediction, probability, truth.geometry)
     ours, theirs = prediction.foreground, truth.foreground
@@ -127,8 +129,28 @@ def error_map(prediction: Segmentation, truth: Segmentation, probability: Image 
         truth=theirs,
         prediction=ours,
         geometry=geometry,
-        warnings=found.warnings,
+        warnings=(*warnings, *found.warnings),
     )
+
+
+def _comparable(
+    prediction: Segmentation, truth: Segmentation, warnings: list[str]
+) -> tuple[Segmentation, Segmentation]:
+    """Return both sides without the structures that the other has no counterpart for; as they are where none has."""
+    pairs = _pairs(prediction, truth)
+    sides = []
+    for side, segments in ((prediction, [pair.ours for pair in pairs]), (truth, [pair.theirs for pair in pairs])):
+        kept = {id(segment) for some in segments for segment in some}
+        left = [segment.name for segment in side.segments if id(segment) not in kept]
+        if pairs and left:
+            warnings.append(f"without a counterpart on the other side, not looked at: {', '.join(left)}")
+            side = replace(side, segments=tuple(segment for segment in side.segments if id(segment) in kept))
+        sides.append(side)
+    return sides[0], sides[1]
+
+
+def _pairs(prediction: Segmentation, truth: Segmentation) -> list[Pair]:
+    return pairs_of(by_structure(prediction, "prediction", []), by_structure(truth, "truth", []), [])
 
 
 def _chance(prediction: Segmentation, probability: Image | None, grid: Geometry) -> np.ndarray | None:
@@ -144,12 +166,11 @@ def _kinds(prediction: Segmentation, truth: Segmentation) -> dict[str, np.ndarra
     """Return the masks of the kinds of error; of the third only where structures of several names are compared."""
     shape = truth.geometry.shape
     too_much, too_little = np.zeros(shape, bool), np.zeros(shape, bool)
-    pairs = pairs_of(by_structure(prediction, "prediction", []), by_structure(truth, "truth", []), [])
-    for pair in pairs:
+    for pair in _pairs(prediction, truth):
         ours, theirs = _union(prediction, pair.ours), _union(truth, pair.theirs)
         too_much |= ours & ~theirs
         too_little |= theirs & ~ours
-    # What has no counterpart of its own counts where nothing at all lies on the other side.
+    # Where nothing at all was paired, the unions are compared.
     too_much |= prediction.foreground & ~truth.foreground
     too_little |= truth.foreground & ~prediction.foreground
     both = too_much & too_little

@@ -6,6 +6,7 @@ convolutional neural networks, Neurocomputing 338, 2019, doi 10.1016/j.neucom.20
 
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -32,7 +33,7 @@ class Uncertainty:
 
     Parameters
     ----------
-    result : of the image as it is; its segments carry probabilities and confidences
+    result : of the image as it is, in the seconds of all runs; its segments carry probabilities and confidences
     entropy : float32 k, j, i, bits, 0…1: the largest of the structures' binary entropies
     disagreement : float32 k, j, i, 0…0.5: standard deviation of the probability over the image as it is and the turned
         ones that show the place; the largest of the structures'
@@ -78,6 +79,7 @@ def uncertainty(
     if card.pipeline["name"] == "prompted":
         found = f"{card.name} is shown what to segment"
         raise problem("--model", found, "a model that finds by itself", "Choose another model")
+    start = time.perf_counter()
     how = {"weights": weights, "device": device, "precision": precision, "keep_probability": True}
     steps, total = 100, 100 * (1 + len(turns))
     result = segment(image, card, where=where, report=_spread(report, 0, steps, total), **how)
@@ -92,7 +94,7 @@ def uncertainty(
         replace(each, confidence=tally.confidence()) for each, tally in zip(first.segments, tallies, strict=True)
     )
     return Uncertainty(
-        result=replace(result, segmentation=replace(first, segments=segments)),
+        result=replace(result, segmentation=replace(first, segments=segments), seconds=time.perf_counter() - start),
         entropy=np.maximum.reduce([entropy(each.probability) for each in segments]),
         disagreement=np.maximum.reduce([tally.deviation() for tally in tallies]),
         confidence={each.name: each.confidence for each in segments},
