@@ -103,10 +103,12 @@ def confusion(prediction: np.ndarray, truth: np.ndarray, labels: tuple[int, int]
     counts = np.zeros((n + 1) * (m + 1), dtype=np.int64)
     box = union_box(bounding_box(prediction), bounding_box(truth))
     if box is not None:
-        # Slice by slice, so that the 64-bit copy that bincount makes stays in the cache.
+        # Some rows at a time, so that the 64-bit copy that bincount makes stays in the cache.
+        rows = max(1, (1 << 16) // max(1, box[2].stop - box[2].start))
         for ours, theirs in zip(prediction[box], truth[box], strict=True):
-            pairs = ours.astype(np.int32) * (m + 1) + theirs
-            counts += np.bincount(pairs.ravel(), minlength=counts.size)
+            for start in range(0, len(ours), rows):
+                pairs = ours[start : start + rows].astype(np.int32) * (m + 1) + theirs[start : start + rows]
+                counts += np.bincount(pairs.ravel(), minlength=counts.size)
     counts[0] += prediction.size - counts.sum()
     return counts.reshape(n + 1, m + 1)
 
