@@ -60,7 +60,7 @@ def box_chart(tableNode, values: Mapping[str, Sequence[float]], *, title: str, l
     -------
     vtkMRMLPlotChartNode
     """
-    chartNode = _chart(tableNode, title, list(values), label)
+    chartNode = _chart(tableNode, title, list(values), f"{label} (red: median; box: quartiles; whiskers: extremes)")
     scene = tableNode.GetScene()
     cornersNode = scene.AddNewNodeByClass("vtkMRMLTableNode", f"{chartNode.GetName()} corners")
     cornersNode.SetHideFromEditors(True)
@@ -78,7 +78,7 @@ def box_chart(tableNode, values: Mapping[str, Sequence[float]], *, title: str, l
         series = _series(chartNode, cornersNode, name, name, colour)
         series.SetXColumnName(f"place of {name}")
         series.SetLineWidth(2 if colour == _BOX else 4)
-    chartNode.SetLegendVisibility(True)
+    chartNode.SetLegendVisibility(False)  # it would lie on the boxes
     return chartNode
 
 

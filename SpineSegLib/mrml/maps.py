@@ -105,14 +105,17 @@ def colour_map(volumeNode, look: Look) -> None:
     # NaN lies between no two numbers, so a threshold hides it whatever its bounds.
     displayNode.SetThreshold(max(look.hidden_below, -3e38), 3e38)
     displayNode.SetApplyThreshold(True)
+    # Before the legend, which views draw when it changes and its volume is seen in them.
+    show_as_foreground(volumeNode, look.opacity)
     legendNode = slicer.vtkSlicerColorLogic.GetColorLegendDisplayNode(volumeNode)
     if legendNode is None:
         legendNode = slicer.vtkSlicerColorLogic.AddDefaultColorLegendDisplayNode(volumeNode)
     legendNode.SetTitleText(look.label)
+    legendNode.GetTitleTextProperty().SetFontSize(15)
+    legendNode.GetLabelTextProperty().SetFontSize(15)
     legendNode.SetLabelFormat("%.3g")
     legendNode.SetNumberOfLabels(5)
     legendNode.SetVisibility(True)
-    show_as_foreground(volumeNode, look.opacity)
 
 
 def _colour_table(scene, stops: Stops):

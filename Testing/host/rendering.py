@@ -4,7 +4,7 @@ import slicer
 import vtk
 from vtk.util.numpy_support import vtk_to_numpy
 
-_SLICE_MANAGERS = ("ModelSlice", "OrientationMarker", "Ruler", "ScalarBar", "Segmentations2D", "Markups")
+_SLICE_MANAGERS = ("ModelSlice", "OrientationMarker", "Ruler", "ScalarBar", "ColorLegend", "Segmentations2D", "Markups")
 _3D_MANAGERS = ("Camera", "View", "Model", "Segmentations3D", "Markups", "VolumeRendering")
 
 
@@ -13,10 +13,10 @@ def _manager(name):
     return f"vtkMRML{stem}DisplayableManager{dimension}"
 
 
-class _View:
-    """A render window without a screen, with the displayable managers of one kind of view."""
+class _Window:
+    """A render window without a screen."""
 
-    def __init__(self, factory, managers, size):
+    def __init__(self, size):
         self.size = tuple(size)
         self.window = vtk.vtkRenderWindow()
         self.window.SetOffScreenRendering(1)
@@ -28,19 +28,6 @@ class _View:
                 "no OpenGL: the pictures need EGL with Mesa's software renderer. "
                 "On Debian or Ubuntu: apt-get install libegl1 libgl1-mesa-dri"
             )
-        self.renderer = vtk.vtkRenderer()
-        self.window.AddRenderer(self.renderer)
-        self.interactor = vtk.vtkRenderWindowInteractor()
-        self.interactor.SetRenderWindow(self.window)
-        self.interactor.Initialize()
-        instance = factory.GetInstance()
-        instance.SetMRMLApplicationLogic(slicer.app.applicationLogic())
-        for name in map(_manager, managers):
-            if not instance.IsDisplayableManagerRegistered(name):
-                instance.RegisterDisplayableManager(name)
-        self.group = slicer.vtkMRMLDisplayableManagerGroup()
-        self.group.SetRenderer(self.renderer)
-        self.group.Initialize(instance, self.renderer)
 
     def snapshot(self, path=None):
         """Render; return the picture as an array (height, width, 3) of uint8, and write it as PNG to `path`."""
@@ -56,6 +43,26 @@ class _View:
             writer.Write()
         width, height, _ = grab.GetOutput().GetDimensions()
         return vtk_to_numpy(grab.GetOutput().GetPointData().GetScalars()).reshape(height, width, -1)[::-1].copy()
+
+
+class _View(_Window):
+    """A render window with the displayable managers of one kind of view."""
+
+    def __init__(self, factory, managers, size):
+        super().__init__(size)
+        self.renderer = vtk.vtkRenderer()
+        self.window.AddRenderer(self.renderer)
+        self.interactor = vtk.vtkRenderWindowInteractor()
+        self.interactor.SetRenderWindow(self.window)
+        self.interactor.Initialize()
+        instance = factory.GetInstance()
+        instance.SetMRMLApplicationLogic(slicer.app.applicationLogic())
+        for name in map(_manager, managers):
+            if not instance.IsDisplayableManagerRegistered(name):
+                instance.RegisterDisplayableManager(name)
+        self.group = slicer.vtkMRMLDisplayableManagerGroup()
+        self.group.SetRenderer(self.renderer)
+        self.group.Initialize(instance, self.renderer)
 
 
 class SliceView(_View):
@@ -126,3 +133,51 @@ class ThreeDView(_View):
         self.renderer.ResetCamera()
         self.renderer.ResetCameraClippingRange()
         return self
+
+
+class PlotView(_Window):
+    """``PlotView().show(chart).snapshot("plot.png")``; draws what Slicer's qMRMLPlotView draws, which needs Qt."""
+
+    def __init__(self, size=(600, 400)):
+        super().__init__(size)
+        self.view = vtk.vtkContextView()
+        self.view.SetRenderWindow(self.window)
+        self.chart = vtk.vtkChartXY()
+        self.view.GetScene().AddItem(self.chart)
+        self.view.GetRenderer().SetBackground(1, 1, 1)
+
+    def show(self, node):
+        """Draw a vtkMRMLPlotChartNode: bars, and lines without markers."""
+        self.chart.ClearPlots()
+        for number in range(node.GetNumberOfPlotSeriesNodes()):
+            self._add(node.GetNthPlotSeriesNode(number))
+        self.chart.SetTitle(node.GetTitle() if node.GetTitleVisibility() else "")
+        self.chart.GetTitleProperties().SetFontSize(node.GetTitleFontSize())
+        self.chart.SetShowLegend(node.GetLegendVisibility())
+        self.chart.GetLegend().GetLabelProperties().SetFontSize(node.GetLegendFontSize())
+        for place, name in ((vtk.vtkAxis.BOTTOM, "X"), (vtk.vtkAxis.LEFT, "Y")):
+            axis = self.chart.GetAxis(place)
+            axis.SetTitle(getattr(node, f"Get{name}AxisTitle")() or "")
+            if not getattr(node, f"Get{name}AxisRangeAuto")():
+                axis.SetBehavior(vtk.vtkAxis.FIXED)
+                axis.SetUnscaledRange(getattr(node, f"Get{name}AxisRange")())
+            axis.SetGridVisible(node.GetGridVisibility())
+            axis.GetTitleProperties().SetFontSize(node.GetAxisTitleFontSize())
+            axis.GetLabelProperties().SetFontSize(node.GetAxisLabelFontSize())
+        return self
+
+    def _add(self, series):
+        kinds = slicer.vtkMRMLPlotSeriesNode
+        bars = series.GetPlotType() == kinds.PlotTypeBar
+        if not bars and series.GetMarkerStyle() != kinds.MarkerStyleNone:
+            raise NotImplementedError("the host draws no markers")
+        plot = vtk.vtkPlotBar() if bars else vtk.vtkPlotLine()
+        y = series.GetYColumnName()
+        plot.SetUseIndexForXSeries(bars)
+        plot.SetInputData(series.GetTableNode().GetTable(), y if bars else series.GetXColumnName(), y)
+        plot.SetColorF(*series.GetColor())
+        plot.SetWidth(series.GetLineWidth())
+        plot.SetLabel(series.GetName())
+        if not bars:
+            plot.SetMarkerStyle(vtk.vtkPlotLine.NONE)
+        self.chart.AddPlot(plot)

@@ -49,9 +49,13 @@ def bootstrap(cache_folder: str) -> tuple:
     scene.SetDataIOManager(data)
     slicer.mrmlScene = scene
     application.SetMRMLScene(scene)
-    colors = application.GetColorLogic()
+    colors = slicer.vtkSlicerColorLogic()  # with colour legends, unlike the plain one that is there
+    colors.SetMRMLApplicationLogic(application)
+    vtk.vtkObject.GlobalWarningDisplayOff()  # slicer-core has no files of colours, and says so in red
+    application.SetColorLogic(colors)
     colors.SetMRMLScene(scene)
     colors.AddDefaultColorNodes()
+    vtk.vtkObject.GlobalWarningDisplayOn()
     application.SetModuleLogic("Colors", colors)
     application.SetSliceLogics(vtk.vtkCollection())
     application.SetViewLogics(vtk.vtkCollection())
