@@ -45,7 +45,11 @@ class SliceSource(VolumeSource):
         """Return the volume as 16-bit integers, its targets, and voxels of the spine to look at."""
         volume = smoothed(volume, self.input["intensity"], step=self.step / float(self.input["spacing"]))
         spine = np.argwhere(scan.target.any(axis=0))
-        spine = spine[random.integers(len(spine), size=4096)]
+        # Each height is as likely as any other: small vertebrae of the neck would be seldom seen among large ones.
+        first = np.searchsorted(spine[:, 0], heights := np.unique(spine[:, 0]))
+        last = np.append(first[1:], len(spine))
+        chosen = random.integers(len(heights), size=4096)
+        spine = spine[(first[chosen] + random.random(4096) * (last - first)[chosen]).astype(int)]
         return [(np.rint(volume).clip(-32768, 32767).astype(np.int16), scan.target, spine)]
 
     def __getitem__(self, index: int) -> tuple[torch.Tensor, torch.Tensor]:
@@ -89,11 +93,11 @@ class SliceSource(VolumeSource):
 
 def _reconstructed(values: np.ndarray, random: np.random.Generator) -> np.ndarray:
     """Return HU as other kernels give them: edges enhanced, noise in every pixel; volumes are too coarse for them."""
-    if random.random() < 0.4:
+    if random.random() < 0.3:
         blurred = ndimage.gaussian_filter(values, (0, *[random.uniform(0.7, 1.5)] * 2))
         values = values + random.uniform(0, 1.5) * (values - blurred)
-    if random.random() < 0.5:
-        values = values + random.uniform(0, 90) * random.standard_normal(values.shape, np.float32)
+    if random.random() < 0.3:
+        values = values + random.uniform(0, 80) * random.standard_normal(values.shape, np.float32)
     return values
 
 
