@@ -23,10 +23,13 @@ sys.path.insert(0, str(ROOT / "Testing"))
 from held_out import Held, demo_cases, folds, phantom_films, phantom_scans  # noqa: E402
 
 from SpineSegLib.evaluation import evaluate  # noqa: E402
+from SpineSegLib.evaluation.explain.calibration import LEAST, Reliability  # noqa: E402
 from SpineSegLib.models import card as find_card  # noqa: E402
 from SpineSegLib.pipelines import segment  # noqa: E402
+from SpineSegLib.training.sources.volumes import masks_of, targets_of  # noqa: E402
 
 METRICS = {"dice": None, "iou": None, "volumetric_similarity": None, "hd95_mm": "mm", "hd95_px": "px"}
+CALIBRATION = f"expected_calibration_error_where_probability>={LEAST:g}"
 HELD_OUT = {
     "linknet34-ct-small": (demo_cases, phantom_scans),
     "unet-xray-small": (demo_cases, phantom_films),
@@ -71,8 +74,16 @@ def measured(name: str, cases: list[Held], weights: Path | None) -> list[dict]:
     """Return scores, one for each set of cases, structure and metric: means over the set's cases."""
     model = find_card(name)
     values: dict[tuple, list[float]] = {}
+    reliability: dict[tuple, Reliability] = {}
+    targets = targets_of(model.structures)
     for case in cases:
-        found = segment(case.image, model, weights=case.weights or weights, where=case.name).segmentation
+        options = {"weights": case.weights or weights, "where": case.name, "keep_probability": True}
+        found = segment(case.image, model, **options).segmentation
+        for structure, mask in zip(model.structures, masks_of(case.truth, targets), strict=True):
+            chance = found.find(structure).probability
+            some = chance >= LEAST
+            key = (case.set, structure.name, case.command)
+            reliability.setdefault(key, Reliability()).add(chance[some], mask[some])
         result = evaluate(found, case.truth_for(model))
         for structure in [each.name for each in model.structures]:
             here = result.structures.get(structure, result.overall)
@@ -88,6 +99,9 @@ def measured(name: str, cases: list[Held], weights: Path | None) -> list[dict]:
             "command": command,
         }
         for (one, structure, metric, unit, command), found in values.items()
+    ] + [
+        {"case": one, "structure": structure, "metric": CALIBRATION, "value": round(found.ece, 4), "command": command}
+        for (one, structure, command), found in reliability.items()
     ]
 
 
