@@ -69,8 +69,13 @@ def _deepest(network: nn.Module, modules: dict[str, nn.Module], run: Callable[[]
     import torch
 
     shapes: list[tuple[str, tuple[int, ...]]] = []
+
+    def note(name: str, output: object) -> None:
+        if isinstance(output, torch.Tensor) and output.ndim == 4:
+            shapes.append((name, tuple(output.shape[-2:])))
+
     handles = [
-        module.register_forward_hook(lambda _, __, out, name=name: shapes.append((name, tuple(out.shape[-2:]))))
+        module.register_forward_hook(lambda _, __, output, name=name: note(name, output))
         for name, module in _with_maps(modules)
     ]
     sides: list[tuple[int, ...]] = []
