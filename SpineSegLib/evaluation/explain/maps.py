@@ -114,8 +114,9 @@ def explain_attention(look: Look, point: tuple[float, float] | None = None) -> E
 
 
 def _attention_map(title: str, values: np.ndarray, note: str) -> Map:
-    low, high = (float(value) for value in np.percentile(values, (2, 99.7)))
-    scale = Scale(low, max(high, low + 1e-3), "attention (multiples of the mean)", opacity=0.72, fade=0.5)
+    # From the mean on, and never stretched: a network that looks everywhere alike must not seem to look somewhere.
+    high = max(float(np.percentile(values, 99.7)), 1.5)
+    scale = Scale(1, high, "attention (multiples of the mean)", opacity=0.75, fade=0.3)
     return Map(title, values, scale, note)
 
 
