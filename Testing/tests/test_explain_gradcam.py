@@ -106,6 +106,25 @@ def test_the_layer_is_the_cards_then_the_encoder_then_the_deepest():
         feature_layer(network, "middle", run)
 
 
+def test_maps_with_channels_last_are_weighed_like_others(small):
+    network, x = small
+
+    class Last(nn.Module):
+        stride = 1
+
+        def __init__(self):
+            super().__init__()
+            self.norm, self.same = nn.LayerNorm(2), nn.Identity()
+            self.rest = network
+
+        def forward(self, x):
+            return self.rest(self.same(self.norm(x.permute(0, 2, 3, 1)).permute(0, 3, 1, 2)))
+
+    both = Last().eval()
+    one, two = (grad_cam(both, layer, lambda: both(x)).map for layer in ("norm", "same"))
+    assert one.shape == two.shape == (9, 7) and np.allclose(one, two, atol=1e-6)
+
+
 def test_a_layer_that_no_run_reaches_is_told(small):
     network, x = small
     network.spare = nn.Conv2d(1, 1, 1)
@@ -128,7 +147,7 @@ def test_every_network_of_pictures_has_a_layer_to_look_at(model):
         with torch.no_grad():
             run()
     maps = seen[-1][-1] if isinstance(seen[-1], (list, tuple)) else seen[-1]
-    assert maps.ndim == 4 and maps.shape[-1] in (8, 16), f"{layer}: {tuple(maps.shape)}"
+    assert maps.ndim == 4 and maps.shape[-2] in (8, 16), f"{layer}: {tuple(maps.shape)}"
 
 
 @pytest.fixture(scope="module")

@@ -122,7 +122,8 @@ def grad_cam(
 
     Parameters
     ----------
-    layer : dotted name of a module with maps (1, c, h, w) as output, or several, of which the last is taken
+    layer : dotted name of a module with maps (1, c, h, w) as output, or several, of which the last is taken; a layer
+        normalisation has (1, h, w, c)
     run : runs the network and returns logits (1, classes, side, side)
     score : what is back-propagated: the mean over the pixels predicted as foreground (over all where there are none)
         of the probability, as paper 000's words have it, or of the logit, which does not fade where the network is sure
@@ -147,8 +148,10 @@ def grad_cam(
             raise problem("features", f"the prediction does not depend on {layer}", "a layer before it", "Name another")
         (gradient,) = torch.autograd.grad(value, seen[-1])
     with torch.no_grad():
-        weights = gradient.mean(dim=(2, 3), keepdim=True)
-        found = torch.relu((weights * seen[-1]).sum(dim=1))[0]
+        # A layer normalisation has its channels last.
+        space, channels = ((1, 2), 3) if isinstance(network.get_submodule(layer), torch.nn.LayerNorm) else ((2, 3), 1)
+        weights = gradient.mean(dim=space, keepdim=True)
+        found = torch.relu((weights * seen[-1]).sum(dim=channels))[0]
         found = (found / found.max().clamp(min=torch.finfo(found.dtype).tiny)).float()
     return GradCam(found.cpu().numpy(), layer, logits.detach())
 
