@@ -16,6 +16,8 @@ import sys
 from pathlib import Path
 from statistics import mean
 
+import numpy as np
+
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 sys.path.insert(0, str(ROOT / "Testing"))
@@ -29,6 +31,7 @@ from SpineSegLib.pipelines import segment  # noqa: E402
 from SpineSegLib.training.sources.volumes import masks_of, targets_of  # noqa: E402
 
 METRICS = {"dice": None, "iou": None, "volumetric_similarity": None, "hd95_mm": "mm", "hd95_px": "px"}
+POOLED = "dice_of_all_pixels_together"
 CALIBRATION = f"expected_calibration_error_where_probability>={LEAST:g}"
 HELD_OUT = {
     "linknet34-ct-small": (demo_cases, phantom_scans),
@@ -75,6 +78,7 @@ def measured(name: str, cases: list[Held], weights: Path | None) -> list[dict]:
     model = find_card(name)
     values: dict[tuple, list[float]] = {}
     reliability: dict[tuple, Reliability] = {}
+    pooled: dict[tuple, np.ndarray] = {}
     targets = targets_of(model.structures)
     for case in cases:
         options = {"weights": case.weights or weights, "where": case.name, "keep_probability": True}
@@ -84,6 +88,9 @@ def measured(name: str, cases: list[Held], weights: Path | None) -> list[dict]:
             some = chance >= LEAST
             key = (case.set, structure.name, case.command)
             reliability.setdefault(key, Reliability()).add(chance[some], mask[some])
+            ours = found.mask(structure)
+            counts = np.array([(ours & mask).sum(), ours.sum(), mask.sum(), 1])
+            pooled[key] = pooled.get(key, 0) + counts
         result = evaluate(found, case.truth_for(model))
         for structure in [each.name for each in model.structures]:
             here = result.structures.get(structure, result.overall)
@@ -92,17 +99,37 @@ def measured(name: str, cases: list[Held], weights: Path | None) -> list[dict]:
                 if here.get(metric) is not None and not (metric == "hd95_px" and here.get("hd95_mm") is not None):
                     values.setdefault((case.set, structure, metric, unit, case.command), []).append(here[metric])
         print(f"{case.set}: {case.name} {result.overall['dice']:.3f}", flush=True)
-    return [
-        {
-            **{"case": one, "structure": structure, "metric": metric, "value": round(mean(found), 4)},
-            **({"unit": unit} if unit else {}),
-            "command": command,
-        }
-        for (one, structure, metric, unit, command), found in values.items()
-    ] + [
-        {"case": one, "structure": structure, "metric": CALIBRATION, "value": round(found.ece, 4), "command": command}
-        for (one, structure, command), found in reliability.items()
-    ]
+    return (
+        [
+            {
+                **{"case": one, "structure": structure, "metric": metric, "value": round(mean(found), 4)},
+                **({"unit": unit} if unit else {}),
+                "command": command,
+            }
+            for (one, structure, metric, unit, command), found in values.items()
+        ]
+        + [
+            {
+                "case": one,
+                "structure": structure,
+                "metric": POOLED,
+                "value": round(float(2 * c[0] / (c[1] + c[2])), 4),
+                "command": how,
+            }
+            for (one, structure, how), c in pooled.items()
+            if c[3] > 1
+        ]
+        + [
+            {
+                "case": one,
+                "structure": structure,
+                "metric": CALIBRATION,
+                "value": round(found.ece, 4),
+                "command": command,
+            }
+            for (one, structure, command), found in reliability.items()
+        ]
+    )
 
 
 if __name__ == "__main__":

@@ -16,6 +16,8 @@ sys.path.insert(0, str(ROOT))
 
 from SpineSegLib.models import Card, registry  # noqa: E402
 
+POOLED = "dice_of_all_pixels_together"
+
 README = ROOT / "README.md"
 PAPERS = {"10.3389/fbioe.2025.1733689": 1, "10.1177/20552076251347695": 3, "10.1038/s41598-025-95243-z": 4}
 """Doi of a paper -> its number in the README's list; the paper without a doi is the fifth."""
@@ -35,10 +37,13 @@ def weights_table() -> str:
             continue
         training = card.weights.training
         names = [f"{item['name']} ({item['licence']})" for item in training["data"]]
+        by_case = {}
+        for score in card.weights.scores:
+            by_case.setdefault((score["structure"], score["case"]), {})[score["metric"]] = score["value"]
         scores = [
-            f"{score['structure']}, {score['case']}: **{score['value']:.2f}**"
-            for score in card.weights.scores
-            if score["metric"] == "dice"
+            f"{structure}, {case}: **{values['dice']:.2f}**"
+            + (f" (all pixels together {values[POOLED]:.2f})" if POOLED in values else "")
+            for (structure, case), values in by_case.items()
         ]
         rows.append(
             [

@@ -22,7 +22,7 @@ def add_to(commands: argparse._SubParsersAction) -> None:
         "compare",
         parents=[common_options(json_of="the statistics")],
         help="statistics between models over the same cases, between raters, and of time",
-        description="Compare models over the same cases: mean, SD, 95 %% confidence intervals (t and bootstrap), "
+        description="Compare models over the same cases: mean, SD, 95 % confidence intervals (t and bootstrap), "
         "Friedman, Wilcoxon between all pairs with Bonferroni, and one model against each other one by paired t or "
         "Wilcoxon with effect sizes and Benjamini-Hochberg. With --out: CSV, JSON, Markdown, LaTeX and figures. The "
         "tests take cases for independent; several epochs of one training run are not.",

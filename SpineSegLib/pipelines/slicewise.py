@@ -6,7 +6,7 @@ Fusing planes is the 2.5-dimensional reading of paper 003's tri-view idea (Atten
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import torch
@@ -15,7 +15,7 @@ from scipy import ndimage
 from SpineSegLib.image import Image, Reorientation, Segmentation, resample
 from SpineSegLib.models import Card
 from SpineSegLib.models.preprocess import PLANES, scale_intensity, smoothed
-from SpineSegLib.pipelines.masks import large_parts
+from SpineSegLib.pipelines.masks import large_parts, with_bright_rim
 from SpineSegLib.pipelines.run import Runner
 from SpineSegLib.progress import Progress
 
@@ -31,6 +31,7 @@ def slicewise(
     threshold: float = 0.5,
     keep_fraction: float = 0.0,
     every: int = 1,
+    rim: Mapping[str, float] | None = None,
     batch: int = 8,
     keep_probability: bool = False,
 ) -> Segmentation:
@@ -42,6 +43,7 @@ def slicewise(
     neighbour : mm between the slices that make up a network's channels
     threshold : mean probability above which a voxel belongs to the structure
     keep_fraction : see `large_parts`
+    rim : ``reach`` (mm) and ``above`` (of the image's own values) of `with_bright_rim`; None leaves masks as found
     every : only each so-many-th slice goes through the network, those between are interpolated; the planes, being
         averaged, fill in for one another
     batch : slices at a time
@@ -76,6 +78,8 @@ def slicewise(
         each[~ndimage.binary_dilation(kept, iterations=2)] = 0
         found = turn.undo(resample(each, grid, turned, fill=0.0))
         masks[structure] = found > threshold
+        if rim is not None:
+            masks[structure] = with_bright_rim(masks[structure], image.array, image.geometry.step, **rim)
         if keep_probability:
             probabilities[structure] = found
     report(total + 1, total + 1, "done")

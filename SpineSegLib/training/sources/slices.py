@@ -24,6 +24,7 @@ class SliceSource(VolumeSource):
     neighbour : mm between the slices of a sample
     size : pixels
     scale : mean and standard deviation of the logarithm of the scale; above 0 patients look smaller
+    kernels : share of samples with the sharp edges and the noise of other reconstruction kernels
     cropped : share of samples of which only a window is filled, as in scans of a few vertebrae
     """
 
@@ -34,22 +35,20 @@ class SliceSource(VolumeSource):
         neighbour: float = 3.0,
         size: int = 256,
         cropped: float = 0.2,
+        kernels: float = 0.0,
         scale: Sequence[float] = (0.0, 0.15),
         **settings,
     ):
         super().__init__(*arguments, **settings)
         self.planes, self.neighbour, self.size, self.cropped = tuple(planes), neighbour, size, cropped
+        self.kernels = kernels
         self.scale = tuple(scale)
 
     def prepared(self, scan: Scan, volume: np.ndarray, random: np.random.Generator) -> list:
         """Return the volume as 16-bit integers, its targets, and voxels of the spine to look at."""
         volume = smoothed(volume, self.input["intensity"], step=self.step / float(self.input["spacing"]))
         spine = np.argwhere(scan.target.any(axis=0))
-        # Each height is as likely as any other: small vertebrae of the neck would be seldom seen among large ones.
-        first = np.searchsorted(spine[:, 0], heights := np.unique(spine[:, 0]))
-        last = np.append(first[1:], len(spine))
-        chosen = random.integers(len(heights), size=4096)
-        spine = spine[(first[chosen] + random.random(4096) * (last - first)[chosen]).astype(int)]
+        spine = spine[random.integers(len(spine), size=4096)]
         return [(np.rint(volume).clip(-32768, 32767).astype(np.int16), scan.target, spine)]
 
     def __getitem__(self, index: int) -> tuple[torch.Tensor, torch.Tensor]:
@@ -59,7 +58,9 @@ class SliceSource(VolumeSource):
         points = self._grid(volume.shape, spine, plane, random)
         values = _sampled(volume, points) - 1000
         masks = [_sampled(mask, points[len(points) // 2][None], offset=0)[0] > 0.5 for mask in target]
-        picture = scale_intensity(_reconstructed(values, random), self.input["intensity"])
+        if random.random() < self.kernels:
+            values = _reconstructed(values, random)
+        picture = scale_intensity(values, self.input["intensity"])
         if random.random() < self.cropped:
             _crop(picture, masks, random)
         return torch.from_numpy(picture), torch.from_numpy(np.stack(masks).astype(np.float32))
@@ -93,12 +94,9 @@ class SliceSource(VolumeSource):
 
 def _reconstructed(values: np.ndarray, random: np.random.Generator) -> np.ndarray:
     """Return HU as other kernels give them: edges enhanced, noise in every pixel; volumes are too coarse for them."""
-    if random.random() < 0.3:
-        blurred = ndimage.gaussian_filter(values, (0, *[random.uniform(0.7, 1.5)] * 2))
-        values = values + random.uniform(0, 1.5) * (values - blurred)
-    if random.random() < 0.3:
-        values = values + random.uniform(0, 80) * random.standard_normal(values.shape, np.float32)
-    return values
+    blurred = ndimage.gaussian_filter(values, (0, *[random.uniform(0.7, 1.5)] * 2))
+    sharp = values + random.uniform(0, 1.5) * (values - blurred)
+    return sharp + random.uniform(0, 80) * random.standard_normal(values.shape, np.float32)
 
 
 def _crop(picture: np.ndarray, masks: list[np.ndarray], random: np.random.Generator) -> None:
