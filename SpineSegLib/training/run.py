@@ -122,7 +122,8 @@ def _command(name: str, **options: object) -> str:
 
 
 def _validated(recipe: Recipe, split: Split | None, log: list[dict[str, str]]) -> str:
-    on = "other random draws from the same data"
+    same = "the training pictures themselves, not augmented"
+    on = same if recipe.source == "pictures" else "other random draws from the same data"
     if split is not None:
         on = "patients of the validation part" if split.validation else "patients of the test part, having no other"
     if not log:
