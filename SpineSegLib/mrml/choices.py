@@ -98,6 +98,6 @@ def _score_lines(card) -> list[str]:
     for score in card.weights.scores:
         about = ", ".join(filter(None, (score.get("structure"), score["case"])))
         unit = f" {score['unit']}" if score.get("unit") else ""
-        name = titles.get(score["metric"], score["metric"])
+        name = titles.get(score["metric"], score["metric"].replace("_", " "))
         lines.setdefault(about, []).append(f"{name} {score['value']:.3g}{unit}")
     return [f"Measured: {', '.join(numbers)} ({about})" for about, numbers in lines.items()]
