@@ -152,12 +152,21 @@ def _split(recipe: Recipe, cases: list[Case], out: Path, fold: int | None) -> Sp
     folds = bool(recipe.split) and "folds" in recipe.split
     if fold is not None and not folds:
         raise problem("--fold", str(fold), "a recipe that splits into folds", "Leave --fold away")
-    if not recipe.split or (folds and fold is None):
-        return None  # Without --fold, a recipe of folds trains on all.
     path = out / "split.json"
-    if path.exists():
-        return read_split(path, cases)
+    kept = read_split(path, cases) if path.exists() else None
+    if not recipe.split or (folds and fold is None):
+        if kept is not None:
+            found = "the split of an unfinished run, and no --fold"
+            raise problem(
+                path, found, "the fold that the run began with", "Name it with --fold, or train in another folder"
+            )
+        return None  # Without --fold, a recipe of folds trains on all.
+    if kept is not None and not folds:
+        return kept
     split = split_cases(cases, recipe.split, seed=recipe.seed, fold=fold)
+    if kept not in (None, split):
+        found = f"the split of another fold than {fold}, or of other data"
+        raise problem(path, found, "what the run began with", "Give the same --fold and --data, or another --out")
     write_split(split, path)
     return split
 

@@ -106,6 +106,24 @@ def test_each_fold_leaves_other_patients_out_and_without_one_all_are_used(folder
         train(recipe(), folder, tmp_path / "wrong", fold=1)
 
 
+def test_a_stopped_fold_goes_on_with_its_own_patients_or_not_at_all(folder, recipe, tmp_path):
+    path = recipe(split={"folds": 3}, epochs=2)
+
+    def stop(_step, _of, what):
+        if what == "epoch 2":
+            raise Cancelled("power cut")
+
+    with pytest.raises(Cancelled):
+        train(path, folder, tmp_path / "run", fold=0, report=stop)
+    before = (tmp_path / "run" / "split.json").read_bytes()
+    for wrong in (None, 1):
+        with pytest.raises(InputError, match=r"--fold"):
+            train(path, folder, tmp_path / "run", fold=wrong, resume=True)
+    assert (tmp_path / "run" / "split.json").read_bytes() == before
+    out = train(path, folder, tmp_path / "run", fold=0, resume=True)
+    assert len(read_log(out / "log.csv")) == 2
+
+
 def test_it_learns_the_boxes(folder, recipe, tmp_path):
     out = train(recipe(epochs=8, samples=24, average=0.8), folder, tmp_path / "run")
     log = read_log(out / "log.csv")
