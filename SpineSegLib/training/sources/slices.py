@@ -6,7 +6,6 @@ from collections.abc import Sequence
 
 import numpy as np
 import torch
-from scipy import ndimage
 from torch.nn import functional
 
 from SpineSegLib.models.preprocess import PLANES, scale_intensity, smoothed
@@ -24,7 +23,6 @@ class SliceSource(VolumeSource):
     neighbour : mm between the slices of a sample
     size : pixels
     scale : mean and standard deviation of the logarithm of the scale; above 0 patients look smaller
-    kernels : share of samples with the sharp edges and the noise of other reconstruction kernels
     cropped : share of samples of which only a window is filled, as in scans of a few vertebrae
     """
 
@@ -35,13 +33,11 @@ class SliceSource(VolumeSource):
         neighbour: float = 3.0,
         size: int = 256,
         cropped: float = 0.2,
-        kernels: float = 0.0,
         scale: Sequence[float] = (0.0, 0.15),
         **settings,
     ):
         super().__init__(*arguments, **settings)
         self.planes, self.neighbour, self.size, self.cropped = tuple(planes), neighbour, size, cropped
-        self.kernels = kernels
         self.scale = tuple(scale)
 
     def prepared(self, scan: Scan, volume: np.ndarray, random: np.random.Generator) -> list:
@@ -58,8 +54,6 @@ class SliceSource(VolumeSource):
         points = self._grid(volume.shape, spine, plane, random)
         values = _sampled(volume, points) - 1000
         masks = [_sampled(mask, points[len(points) // 2][None], offset=0)[0] > 0.5 for mask in target]
-        if random.random() < self.kernels:
-            values = _reconstructed(values, random)
         picture = scale_intensity(values, self.input["intensity"])
         if random.random() < self.cropped:
             _crop(picture, masks, random)
@@ -90,13 +84,6 @@ class SliceSource(VolumeSource):
         local[..., plane[2]] = columns[None, None, :]
         local[..., 2] *= mirror
         return centre + (local * scale) @ turn.T / self.step
-
-
-def _reconstructed(values: np.ndarray, random: np.random.Generator) -> np.ndarray:
-    """Return HU as other kernels give them: edges enhanced, noise in every pixel; volumes are too coarse for them."""
-    blurred = ndimage.gaussian_filter(values, (0, *[random.uniform(0.7, 1.5)] * 2))
-    sharp = values + random.uniform(0, 1.5) * (values - blurred)
-    return sharp + random.uniform(0, 80) * random.standard_normal(values.shape, np.float32)
 
 
 def _crop(picture: np.ndarray, masks: list[np.ndarray], random: np.random.Generator) -> None:

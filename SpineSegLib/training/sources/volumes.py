@@ -103,13 +103,13 @@ class Scan:
             raise ValueError(msg)
 
 
-def phantom_scan(targets: Targets, step: float, random: np.random.Generator, *, necks: float = 0.0) -> Scan:
-    """Return a new digital patient: neck to hip, two in five with a scoliosis, or a share `necks` head to chest."""
-    curves, kind = [], "lateral-cervical" if random.random() < necks else "ap"
-    if kind == "ap" and random.random() < 0.4:
+def phantom_scan(targets: Targets, step: float, random: np.random.Generator) -> Scan:
+    """Return a new digital patient, neck to hip, two in five with a scoliosis."""
+    curves = []
+    if random.random() < 0.4:
         side = ("right", "left")[random.integers(2)]
         curves.append(Curve("T5", "T12", float(random.uniform(8, 55)), side))
-    body = build_body(kind, int(random.integers(2**31)), cells=(step,) * 3, curves=tuple(curves))
+    body = build_body("ap", int(random.integers(2**31)), cells=(step,) * 3, curves=tuple(curves))
     return Scan(Image(body_hounsfield(body), body.geometry, "CT"), body.truth, targets, step)
 
 
@@ -128,7 +128,6 @@ class VolumeSource(torch.utils.data.Dataset):
     volumes : new ones in each epoch
     keep : epochs for which a volume stays
     phantoms : share of volumes that are digital patients; the others are the scans
-    necks : share of digital patients that reach from the head to the chest, not from the neck to the hip
     plain : share of volumes that stay as they are; the others are drawn over, see `randomise_ct`
     backgrounds : share of digital patients that get the soft tissue of a scan
     """
@@ -146,7 +145,6 @@ class VolumeSource(torch.utils.data.Dataset):
         plain: float,
         keep: int = 1,
         phantoms: float = 0.0,
-        necks: float = 0.0,
         backgrounds: float = 0.0,
     ):
         if not scans and phantoms < 1:
@@ -154,7 +152,7 @@ class VolumeSource(torch.utils.data.Dataset):
             raise ValueError(msg)
         self.scans, self.targets, self.step, self.input = list(scans), targets, step, card_input
         self.seed, self.samples, self.count, self.keep = seed, samples, volumes, keep
-        self.plain, self.phantoms, self.necks, self.backgrounds = plain, phantoms, necks, backgrounds
+        self.plain, self.phantoms, self.backgrounds = plain, phantoms, backgrounds
         self.epoch = -1
         self.pool: list = []
         self._drawn: dict[int, list] = {}
@@ -185,8 +183,7 @@ class VolumeSource(torch.utils.data.Dataset):
 
     def _volume(self, random: np.random.Generator) -> tuple[Scan, np.ndarray]:
         real = self.scans[random.integers(len(self.scans))] if self.scans else None
-        digital = random.random() < self.phantoms
-        scan = phantom_scan(self.targets, self.step, random, necks=self.necks) if digital else real
+        scan = phantom_scan(self.targets, self.step, random) if random.random() < self.phantoms else real
         volume = scan.hu
         if scan is not real and real is not None and random.random() < self.backgrounds:
             volume = with_background(volume, scan.bone, real.hu, real.bone, scan.step, random)
