@@ -27,11 +27,22 @@ def add_to(commands: argparse._SubParsersAction) -> None:
         help='another reader of --data, as a recipe has it: spider, or "{reader: spider, …}"',
     )
     parser.add_argument("--fold", type=int, metavar="N", help="part left out, where the recipe splits into folds")
-    parser.add_argument("--accelerator", default="auto", help="auto, cpu, gpu or mps")
-    parser.add_argument("--devices", default="auto", help="how many of them, or auto")
-    parser.add_argument("--nodes", type=int, default=1, help="machines that train together (started on each)")
+    parser.add_argument("--accelerator", default="auto", choices=("auto", "cpu", "gpu", "mps"), help="what computes")
+    parser.add_argument("--devices", type=_devices, default="auto", help="how many of them, or auto")
+    parser.add_argument("--nodes", type=_count, default=1, help="machines that train together (started on each)")
     parser.add_argument("--resume", action="store_true", help="go on with an unfinished run in --out")
     parser.set_defaults(run=run)
+
+
+def _count(text: str) -> int:
+    if not text.isdigit() or int(text) < 1:
+        msg = f"{text!r} is no number from 1 up"
+        raise argparse.ArgumentTypeError(msg)
+    return int(text)
+
+
+def _devices(text: str) -> int | str:
+    return text if text == "auto" else _count(text)
 
 
 def run(options: argparse.Namespace, console: Console) -> None:
@@ -49,7 +60,7 @@ def run(options: argparse.Namespace, console: Console) -> None:
         resume=options.resume,
         machine={
             "accelerator": options.accelerator,
-            "devices": int(options.devices) if options.devices.isdigit() else options.devices,
+            "devices": options.devices,
             "num_nodes": options.nodes,
         },
         report=console.report,

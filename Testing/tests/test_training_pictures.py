@@ -14,6 +14,7 @@ import torch
 import yaml
 from PIL import Image as Picture
 
+from SpineSegLib.cli import main
 from SpineSegLib.errors import Cancelled, InputError
 from SpineSegLib.models import card, load_network
 from SpineSegLib.training import train
@@ -261,3 +262,12 @@ def test_two_processes_train_one_network(folder, recipe, tmp_path):
     assert run.returncode == 0, said
     assert len(read_log(tmp_path / "run" / "log.csv")) == 2
     load_network(card("unet-xray-small"), tmp_path / "run" / "weights.safetensors")
+
+
+@pytest.mark.parametrize("wrong", [("--devices", "-3"), ("--devices", "x"), ("--nodes", "0"), ("--accelerator", "tpu")])
+def test_a_machine_that_cannot_be_is_wrong_usage(tmp_path, capfd, wrong):
+    with pytest.raises(SystemExit) as ended:
+        main(["train", "unet-xray-small", "--data", str(tmp_path), "--out", str(tmp_path / "run"), *wrong])
+    assert ended.value.code == 2
+    assert wrong[0] in capfd.readouterr().err
+    assert not (tmp_path / "run").exists()
