@@ -272,7 +272,7 @@ def _by_name() -> dict[str, Structure]:
     return {structure.name.lower(): structure for structure in all_structures()}
 
 
-_FILLERS = re.compile(r"\b(vertebrae?|vertebral|vert|label|level|of|the|left|right)\b|\W")
+_FILLERS = re.compile(r"\b(vertebrae?|vertebral|vert|label|level|of|the|left|right|doubtful)\b|\W")
 _LEVEL = re.compile(r"(?<![a-z0-9])([ctls])(\d{1,2})(?![0-9])", re.IGNORECASE)
 
 
