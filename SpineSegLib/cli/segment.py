@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from SpineSegLib.cli.console import Console, common_options, scaled, table
 from SpineSegLib.cli.outputs import SUFFIXES, check_outputs, write_outputs
+from SpineSegLib.errors import problem
 from SpineSegLib.image import MODALITIES, Segmentation
 
 if TYPE_CHECKING:
@@ -46,6 +47,12 @@ def add_to(commands: argparse._SubParsersAction) -> None:
         type=pixel,
         metavar="X,Y",
         help="pixel within a structure, for a model that is shown what to segment; once for each structure",
+    )
+    parser.add_argument(
+        "--top-level",
+        type=str.upper,
+        metavar="LEVEL",
+        help="level of the uppermost vertebra that is found, such as C2, for a model that finds them one by one",
     )
     parser.add_argument(
         "--confidence",
@@ -99,7 +106,10 @@ def _found(image: Image, model: Card, options: argparse.Namespace, report: Progr
     how = {name: getattr(options, name) for name in ("weights", "device", "precision")}
     how |= {"where": options.image, "report": report}
     if not options.confidence:
-        return segment(image, model, points=options.point, **how)
+        return segment(image, model, points=options.point, top_level=options.top_level, **how)
+    if options.top_level:
+        found = "--top-level together with --confidence"
+        raise problem("--confidence", found, "one of them", "Name the level in a run of its own")
     from SpineSegLib.evaluation.explain.uncertainty import uncertainty
 
     return uncertainty(image, model, **how).result

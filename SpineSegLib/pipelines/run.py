@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from inspect import signature
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from SpineSegLib.errors import problem
 from SpineSegLib.image import Image, Segmentation
 from SpineSegLib.models import Card, load_network
+from SpineSegLib.pipelines.levels import numbered
 from SpineSegLib.pipelines.precision import Trial
 from SpineSegLib.progress import Progress, silent
 
@@ -49,12 +51,14 @@ class Runner:
     network : in evaluation mode
     device, precision : such as ``"cpu"`` and ``"float32"``
     trial : to be concluded by the first pictures, which then go through the network in bfloat16 too
+    notes : sentences that a pipeline adds for the user; they become the result's warnings
     """
 
     network: torch.nn.Module
     device: str
     precision: str
     trial: Trial | None = None
+    notes: list[str] = field(default_factory=list)
 
     def __call__(self, pictures: torch.Tensor, *, points: Sequence[torch.Tensor] | None = None) -> torch.Tensor:
         """Return probabilities (n, classes, h, w) of pictures (n, channels, h, w), float32 on the CPU.
@@ -114,6 +118,24 @@ def check_image(image: Image, card: Card, where: object = "image") -> None:
         raise problem(where, flaw, "an image with contrast and finite values", "Check how the image was made")
 
 
+def _arguments(
+    card: Card, pipeline: Callable, points: Sequence[tuple[float, float]], top_level: str | None
+) -> dict[str, object]:
+    """Return the arguments of the card's pipeline, the user's among them; InputError for one that it cannot take."""
+    arguments = dict(card.pipeline["arguments"])
+    if card.pipeline["name"] == "prompted":
+        arguments["points"] = points
+    elif points:
+        raise problem("--point", f"a point for {card.name}", "none: it finds by itself", "Leave --point away")
+    if top_level is not None:
+        numbered(1, level=top_level)
+        if "top_level" not in signature(pipeline).parameters:
+            found = f"{top_level} for {card.name}, which does not tell vertebrae apart"
+            raise problem("--top-level", found, "a model that gives one segment a vertebra", "Leave it away")
+        arguments["top_level"] = top_level
+    return arguments
+
+
 def segment(
     image: Image,
     card: Card,
@@ -123,6 +145,7 @@ def segment(
     device: str = "auto",
     precision: str = "auto",
     points: Sequence[tuple[float, float]] = (),
+    top_level: str | None = None,
     keep_probability: bool = False,
     report: Progress = silent,
 ) -> Result:
@@ -138,6 +161,8 @@ def segment(
     precision : ``"float32"``, ``"bfloat16"``, or ``"auto"``, which is bfloat16 where a trial on this machine has shown
         that it is faster and that masks stay the same (see `pipelines.precision`), and float32 elsewhere
     points : x and y in pixels of the image, for a model that is shown what to segment
+    top_level : level of the uppermost vertebra that is found, for a model that finds them one by one; the others
+        follow. Such a model's pipeline has an argument of this name
     keep_probability : whether segments carry their probabilities on the image's grid (float32, much memory in a volume)
 
     Raises
@@ -151,11 +176,8 @@ def segment(
     check_image(image, card, where)
     if precision not in PRECISIONS:
         raise problem("--precision", repr(precision), f"one of {', '.join(PRECISIONS)}", "Choose one of them")
-    arguments = {**card.pipeline["arguments"], "keep_probability": keep_probability}
-    if card.pipeline["name"] == "prompted":
-        arguments["points"] = points
-    elif points:
-        raise problem("--point", f"a point for {card.name}", "none: it finds by itself", "Leave --point away")
+    pipeline = _pipelines()[card.pipeline["name"]]
+    arguments = {**_arguments(card, pipeline, points, top_level), "keep_probability": keep_probability}
     device = choose_device(device)
     report(0, 1, f"loading {card.name}")
     network = load_network(card, weights).to(memory_format=torch.channels_last)
@@ -163,17 +185,19 @@ def segment(
     if precision == "auto":
         trial = Trial.of(card, weights, device)
         precision = (trial and trial.verdict) or "float32"
-    pipeline = _pipelines()[card.pipeline["name"]]
     warnings = []
     try:
-        found = pipeline(image, card, Runner(network.to(device), device, precision, trial), report=report, **arguments)
+        run = Runner(network.to(device), device, precision, trial)
+        found = pipeline(image, card, run, report=report, **arguments)
     except torch.OutOfMemoryError:
         if device == "cpu":
             raise
         warnings.append(f"The {device} device ran out of memory; the CPU did the work instead.")
         report(0, 1, warnings[-1])
         device = "cpu"
-        found = pipeline(image, card, Runner(network.to(device), device, precision), report=report, **arguments)
+        run = Runner(network.to(device), device, precision)
+        found = pipeline(image, card, run, report=report, **arguments)
+    warnings += run.notes
     warnings += [
         f"Nothing was found of {segment.name}."
         for segment in found.segments

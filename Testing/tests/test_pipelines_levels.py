@@ -2,11 +2,15 @@
 
 import numpy as np
 import pytest
+import torch
 
+from SpineSegLib import pipelines
 from SpineSegLib.anatomy import LEVELS, Structure
 from SpineSegLib.errors import InputError
-from SpineSegLib.image import Geometry, SpacingSource
+from SpineSegLib.image import Geometry, Image, SpacingSource
 from SpineSegLib.io import read_segmentation, write_segmentation
+from SpineSegLib.models import card
+from SpineSegLib.pipelines import run as run_module
 from SpineSegLib.pipelines.levels import (
     gap_notes,
     head_direction,
@@ -165,3 +169,56 @@ def test_bodies_are_named_as_bodies(oblique):
     assert [segment.structure for segment in found.segments] == [Structure("body", "C3"), Structure("bodies")]
     assert found.segments[0].probability is None
     assert found.segments[1].probability.max() == 0.5
+
+
+class Dark(torch.nn.Module):
+    stride = 1
+
+    def forward(self, x):
+        return x - 9
+
+
+@pytest.fixture
+def ladder(monkeypatch):
+    """A pipeline that finds three vertebrae and a gap, on any picture."""
+
+    def finds(image, card, run, *, report, top_level=None, **card_arguments):
+        masks = np.zeros((3, *image.geometry.shape), bool)
+        for number in range(3):
+            masks[number, 0, 10 * number : 10 * number + 5] = True
+        names = numbered(3, level=top_level) if top_level else [None] * 3
+        run.notes.append("Something was noticed.")
+        return vertebrae_segmentation(masks, names, image.geometry)
+
+    monkeypatch.setattr(run_module, "_pipelines", lambda: {"whole-image": finds})
+    monkeypatch.setattr(run_module, "load_network", lambda *_: Dark())
+
+
+def film():
+    grid = Geometry((1, 40, 30), np.diag([-1.0, -1.0, 1.0, 1.0]), SpacingSource.UNKNOWN)
+    return Image(np.arange(1200, dtype=np.int16).reshape(grid.shape), grid, "XR")
+
+
+def found(**options):
+    return pipelines.segment(film(), card("unet-xray-small"), device="cpu", precision="float32", **options)
+
+
+def test_the_user_names_the_top_and_the_rest_follows(ladder):
+    assert [segment.name for segment in found(top_level="C6").segmentation.segments] == ["C6", "C7", "T1"]
+    assert [segment.name for segment in found().segmentation.segments] == unlabelled(3)
+
+
+def test_what_a_pipeline_notices_reaches_the_user(ladder):
+    assert found().warnings == ("Something was noticed.",)
+
+
+@pytest.mark.parametrize("level", ["C9", "L5"])
+def test_a_top_level_that_cannot_be_is_told_in_one_line(ladder, level):
+    with pytest.raises(InputError, match="--top-level") as caught:
+        found(top_level=level)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_model_that_finds_all_vertebrae_in_one_has_no_top():
+    with pytest.raises(InputError, match="--top-level: C2 for unet-xray-small"):
+        found(top_level="C2")
