@@ -58,6 +58,12 @@ def add_to(commands: argparse._SubParsersAction) -> None:
     parser.add_argument(
         "--identified-dice", type=float, metavar="D", help="a structure is identified when its Dice exceeds this (0)"
     )
+    parser.add_argument(
+        "--matched-dice",
+        type=float,
+        metavar="D",
+        help="a vertebra has a partner in the prediction, of whatever level, when their Dice exceeds this (0.5)",
+    )
     parser.add_argument("--csv", type=Path, metavar="FILE", help="also write every number to a table")
     parser.set_defaults(run=run)
 
@@ -78,7 +84,7 @@ def _settings(options: argparse.Namespace) -> Settings:
 
     given = {
         name: getattr(options, name)
-        for name in ("tolerance_mm", "tolerance_px", "boundary_fraction", "identified_dice")
+        for name in ("tolerance_mm", "tolerance_px", "boundary_fraction", "identified_dice", "matched_dice")
         if getattr(options, name) is not None
     }
     try:

@@ -24,7 +24,8 @@ def text_of(found: Evaluation, settings: Settings) -> str:
         note = values.get("in") or ("union of several" if "union of" in values else "")
         rows.append([name, *(_number(values[metric.key], metric) for metric in metrics), note])
     instances = {kind: of_kind.to_dict() for kind, of_kind in found.instances.items()}
-    return _page(rows, instances, metrics)
+    vertebrae = {kind: of_kind.to_dict() for kind, of_kind in found.vertebrae.items()}
+    return _page(rows, instances, vertebrae, metrics)
 
 
 def text_of_many(results: CaseResults, settings: Settings) -> str:
@@ -40,16 +41,36 @@ def text_of_many(results: CaseResults, settings: Settings) -> str:
     for name, values in (("overall", sums["overall"]), *sums["structures"].items()):
         rows.append([f"{name}, mean ± SD", *(_mean(values.get(metric.key), metric) for metric in metrics)])
     instances = {kind: levels["average"] for kind, levels in sums["instances"].items()}
-    return _page(rows, instances, metrics) + f"\n{sums['cases']} cases measured, {sums['failed']} failed"
+    return (
+        _page(rows, instances, sums["vertebrae"], metrics)
+        + f"\n{sums['cases']} cases measured, {sums['failed']} failed"
+    )
 
 
-def _page(rows: list[list[str]], instances: Mapping[str, Mapping], metrics: list[Metric]) -> str:
+def _page(
+    rows: list[list[str]],
+    instances: Mapping[str, Mapping],
+    vertebrae: Mapping[str, Mapping],
+    metrics: list[Metric],
+) -> str:
     lines = [table(rows, right=range(1, len(metrics) + 1)), ""]
     for kind, found in instances.items():
         located, overall = ("-" if found[key] is None else f"{found[key]:.4f}" for key in _INSTANCE_DICE)
         share = f"{kind}: {found['identified_percent']:.1f} % of {found['count']} identified"
         lines.append(f"{share}, located Dice {located}, overall Dice {overall}")
+    lines += [_vertebrae_line(kind, found) for kind, found in vertebrae.items()]
     return "\n".join([*lines, *(f"{metric.title}: {metric.definition}" for metric in metrics)])
+
+
+def _vertebrae_line(kind: str, found: Mapping) -> str:
+    located, overall = ("-" if found[key] is None else f"{found[key]:.4f}" for key in _INSTANCE_DICE)
+    right = found["levels_right_percent"]
+    extra = found["extra"] if isinstance(found["extra"], int) else len(found["extra"])
+    return (
+        f"{kind}, matched by place: {found['identified_percent']:.1f} % of {found['count']} found, located Dice "
+        f"{located}, overall Dice {overall}, level right in {'-' if right is None else f'{right:.1f} %'}, "
+        f"{extra} without a partner"
+    )
 
 
 _INSTANCE_DICE = ("located_dice", "overall_dice")

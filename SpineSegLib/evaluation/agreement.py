@@ -10,8 +10,17 @@ import numpy as np
 from SpineSegLib.errors import problem
 from SpineSegLib.evaluation.comparison import Comparison, Values, check_probabilities
 from SpineSegLib.evaluation.grids import finer_knowledge, on_the_grid_of
-from SpineSegLib.evaluation.metrics import Instances, Settings, checked, count_instances, definitions, mean_iou
-from SpineSegLib.evaluation.pairing import Pair, by_structure, levels_of, pairs_of
+from SpineSegLib.evaluation.metrics import (
+    Instances,
+    Settings,
+    Vertebrae,
+    checked,
+    count_instances,
+    definitions,
+    match_vertebrae,
+    mean_iou,
+)
+from SpineSegLib.evaluation.pairing import Pair, by_structure, levels_of, pairs_of, vertebrae_pairs
 from SpineSegLib.image import Geometry, Image, Segmentation
 
 
@@ -26,6 +35,8 @@ class Evaluation:
         of"`` which structures were joined to be compared with one that has no level
     levels : metrics of the union of all structures of a vertebral level, where both sides have levels
     instances : by kind of structure, how many of those in the truth were found and how well
+    vertebrae : by kind of structure, the truth's vertebrae and their partners in the prediction, matched by place; the
+        numbers of the first kind stand in `overall` too
     definitions : what every number means
     warnings : what the reader must know, such as a truth that was on another grid
     """
@@ -34,6 +45,7 @@ class Evaluation:
     structures: Mapping[str, Values] = field(default_factory=dict)
     levels: Mapping[str, Values] = field(default_factory=dict)
     instances: Mapping[str, Instances] = field(default_factory=dict)
+    vertebrae: Mapping[str, Vertebrae] = field(default_factory=dict)
     definitions: Mapping[str, str] = field(default_factory=definitions)
     warnings: tuple[str, ...] = ()
 
@@ -44,6 +56,7 @@ class Evaluation:
             "structures": {name: dict(values) for name, values in self.structures.items()},
             "levels": {name: dict(values) for name, values in self.levels.items()},
             "instances": {kind: found.to_dict() for kind, found in self.instances.items()},
+            "vertebrae": {kind: found.to_dict() for kind, found in self.vertebrae.items()},
             "definitions": dict(self.definitions),
             "warnings": list(self.warnings),
         }
@@ -84,11 +97,14 @@ def evaluate(
     compare = Comparison(prediction, truth, geometry, settings, chances)
     overall, counts = compare.overall()
     structures = {pair.name: compare(pair) for pair in pairs}
+    vertebrae = _vertebrae(prediction, truth, compare, settings)
+    means = mean_iou([values["iou"] for values in structures.values()], counts)
     return Evaluation(
-        overall={**overall, **mean_iou([values["iou"] for values in structures.values()], counts)},
+        overall={**overall, **means, **_in_overall(vertebrae)},
         structures=structures,
         levels={pair.name: compare(pair) for pair in levels_of(pairs)},
         instances=_instances(pairs, structures, settings),
+        vertebrae=vertebrae,
         definitions=definitions(settings),
         warnings=tuple(warnings),
     )
@@ -106,6 +122,28 @@ def _chances(probability: Image, theirs: Geometry) -> np.ndarray:
             raise problem("probability", found, expected, "Give the probability that the prediction was made from")
         return probability.array
     return probability.resampled(theirs, fill=0.0).array
+
+
+def _vertebrae(
+    prediction: Segmentation, truth: Segmentation, compare: Comparison, settings: Settings
+) -> dict[str, Vertebrae]:
+    found = {}
+    for kind, sides in vertebrae_pairs(prediction, truth).items():
+        named = [[(segment.name, segment.structure.level) for segment in side] for side in sides]
+        found[kind] = match_vertebrae(compare.dice_table(*sides), *named, above=settings.matched_dice)
+    return found
+
+
+def _in_overall(vertebrae: Mapping[str, Vertebrae]) -> Values:
+    """Return the numbers of the first kind, so that tables and tests of models over cases have them."""
+    for found in vertebrae.values():
+        return {
+            "vertebrae_identified_percent": found.instances.identified_percent,
+            "vertebrae_located_dice": found.instances.located_dice,
+            "vertebrae_overall_dice": found.instances.overall_dice,
+            "vertebrae_levels_right_percent": found.levels_right_percent,
+        }
+    return {}
 
 
 def _instances(pairs: list[Pair], structures: Mapping[str, Values], settings: Settings) -> dict[str, Instances]:

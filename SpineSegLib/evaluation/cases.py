@@ -12,7 +12,7 @@ from SpineSegLib.anatomy import structure_named
 from SpineSegLib.datasets.files import LABELS, by_stem
 from SpineSegLib.errors import Cancelled, InputError, problem
 from SpineSegLib.evaluation.agreement import Evaluation, Values
-from SpineSegLib.evaluation.metrics import Instances, Settings, count_instances, definitions, weighted
+from SpineSegLib.evaluation.metrics import Instances, Settings, count_instances, definitions, together, weighted
 from SpineSegLib.io.suffixes import split_suffix
 from SpineSegLib.progress import Progress, silent
 
@@ -179,6 +179,7 @@ def summary(results: CaseResults) -> dict:
         "structures": _by_name([one.structures for one in found]),
         "levels": _by_name([one.levels for one in found]),
         "instances": {kind: _averaged(levels) for kind, levels in instances_by_level(results).items()},
+        "vertebrae": _vertebrae(found),
     }
 
 
@@ -220,6 +221,20 @@ def instances_by_level(results: CaseResults) -> dict[str, dict[str, Instances]]:
         }
         for kind, levels in dice.items()
     }
+
+
+def _vertebrae(found: Sequence[Evaluation]) -> dict[str, dict]:
+    """Return, by kind, the vertebrae of all cases together: level by level, and as a mean weighted by frequency."""
+    kinds = dict.fromkeys(kind for one in found for kind in one.vertebrae)
+    sums = {}
+    for kind in kinds:
+        several = [one.vertebrae[kind] for one in found if kind in one.vertebrae]
+        all_right = [bool(each.each) and all(one.level_right for one in each.each) for each in several]
+        content = together(several).to_dict()
+        content["extra"] = len(content["extra"])
+        del content["each"]
+        sums[kind] = {**content, "cases": len(several), "cases_all_found_and_right": sum(all_right)}
+    return sums
 
 
 def _averaged(levels: Mapping[str, Instances]) -> dict:

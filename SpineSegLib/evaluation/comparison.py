@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 
@@ -58,6 +58,17 @@ class Comparison:
         if not pair.ours or not pair.theirs:
             note["in"] = "truth only" if pair.theirs else "prediction only"
         return {**self._measured(pair.ours, pair.theirs)[0], **note}
+
+    def dice_table(self, ours: Sequence[Segment], theirs: Sequence[Segment]) -> np.ndarray:
+        """Return the Dice of each of our segments with each of theirs, (ours, theirs)."""
+        found = np.zeros((len(ours), len(theirs)))
+        for row, one in enumerate(ours):
+            for column, other in enumerate(theirs):
+                table = self._table(one.layer, other.layer)
+                a, b = self._ours[one.layer].number[one.label], self._theirs[other.layer].number[other.label]
+                both, sizes = int(table[a, b]), int(table[a].sum() + table[:, b].sum())
+                found[row, column] = 2 * both / sizes if sizes else 0.0
+        return found
 
     def _measured(self, ours: list[Segment], theirs: list[Segment]) -> tuple[Values, Overlap]:
         """Measure once what may be asked for twice: overall, as a structure and as a level."""

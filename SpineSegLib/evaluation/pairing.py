@@ -82,5 +82,36 @@ def pairs_of(ours: BySide, theirs: BySide, warnings: list[str]) -> list[Pair]:
     return pairs
 
 
+def vertebrae_of(segmentation: Segmentation) -> dict[str, list[Segment]]:
+    """Return by kind (``"vertebra"``, ``"body"``) the segments that show one vertebra each.
+
+    A vertebra whose level is not known is a segment of the kind's collective structure with a name of its own, such as
+    'unlabelled, 2nd from the top'; without such a name it is all of them in one.
+    """
+    kinds = {"vertebra": "vertebra", "body": "body", "vertebrae": "vertebra", "bodies": "body"}
+    found: dict[str, list[Segment]] = {}
+    for segment in segmentation.segments:
+        structure = segment.structure
+        if structure.kind in kinds and (structure.level or segment.name != structure.name):
+            found.setdefault(kinds[structure.kind], []).append(segment)
+    return found
+
+
+def vertebrae_pairs(prediction: Segmentation, truth: Segmentation) -> dict[str, tuple[list[Segment], list[Segment]]]:
+    """Return by kind the vertebrae of both sides that are to be matched one to one.
+
+    Whole vertebrae are matched with whole ones and bodies with bodies; where the two sides have no kind in common,
+    whatever the prediction has with all that the truth has. A binary prediction, which has segments but none that
+    shows one vertebra, is not matched.
+    """
+    ours, theirs = vertebrae_of(prediction), vertebrae_of(truth)
+    if prediction.segments and not ours:
+        return {}
+    some = [kind for kind in theirs if kind in ours]
+    if some:
+        return {kind: (ours[kind], theirs[kind]) for kind in some}
+    return {kind: ([one for each in ours.values() for one in each], theirs[kind]) for kind in theirs}
+
+
 def _in_order(structures: Iterable[Structure]) -> list[Structure]:
     return sorted(structures, key=lambda structure: structure.order)

@@ -189,5 +189,7 @@ def test_bounding_box_is_tight(shape):
 def test_every_number_is_defined_in_words():
     found = compare_masks(*blobs((4, 9, 9), 0), grid((4, 9, 9))) | compare_masks(*blobs((1, 9, 9), 0), grid((1, 9, 9)))
     beyond_masks = {"miou", "miou_background", "global_mae", "foreground_mae"}
+    beyond_masks |= {f"vertebrae_{key}" for key in ("located_dice", "overall_dice")}
+    beyond_masks |= {f"vertebrae_{key}_percent" for key in ("identified", "levels_right")}
     assert set(found) | beyond_masks == {metric.key for metric in METRICS}
     assert {metric.key for metric in METRICS} < set(definitions())

@@ -16,6 +16,13 @@ from SpineSegLib.evaluation.metrics.overlap import Overlap, bounding_box, confus
 from SpineSegLib.evaluation.metrics.pictures import boundary_iou, boundary_width, row_distance, ssim
 from SpineSegLib.evaluation.metrics.probability import checked, probability_errors
 from SpineSegLib.evaluation.metrics.surfaces import Distances, surface, surface_distances
+from SpineSegLib.evaluation.metrics.vertebrae import (
+    Vertebra,
+    Vertebrae,
+    match_one_to_one,
+    match_vertebrae,
+    together,
+)
 
 __all__ = [
     "METRICS",
@@ -24,6 +31,8 @@ __all__ = [
     "Metric",
     "Overlap",
     "Settings",
+    "Vertebra",
+    "Vertebrae",
     "boundary_iou",
     "boundary_width",
     "bounding_box",
@@ -33,6 +42,8 @@ __all__ = [
     "count_instances",
     "definitions",
     "described",
+    "match_one_to_one",
+    "match_vertebrae",
     "mean_iou",
     "measured",
     "overlap",
@@ -41,6 +52,7 @@ __all__ = [
     "ssim",
     "surface",
     "surface_distances",
+    "together",
     "union_box",
     "weighted",
 ]

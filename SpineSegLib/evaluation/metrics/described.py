@@ -28,21 +28,25 @@ class Settings:
     boundary_fraction : width of the boundary in boundary IoU as a part of the slice's diagonal; 0.02, Cheng 2021
     identified_dice : a structure counts as identified when its Dice exceeds this; 0, any voxel in common, since the
         paper of SpineFM does not say when a vertebra was detected
+    matched_dice : a vertebra of the prediction is the partner of one of the truth, whatever their levels, when their
+        Dice exceeds this; 0.5, since one that touches a neighbour by a few pixels has not found it
     """
 
     tolerance_mm: float = 1.0
     tolerance_px: float = 2.0
     boundary_fraction: float = 0.02
     identified_dice: float = 0.0
+    matched_dice: float = 0.5
 
     def __post_init__(self) -> None:
         for name in ("tolerance_mm", "tolerance_px", "boundary_fraction"):
             if not 0 < getattr(self, name) < float("inf"):
                 msg = f"{name} is {getattr(self, name)}, expected a positive number"
                 raise ValueError(msg)
-        if not 0 <= self.identified_dice < 1:
-            msg = f"identified_dice is {self.identified_dice}, expected a number from 0 to below 1"
-            raise ValueError(msg)
+        for name in ("identified_dice", "matched_dice"):
+            if not 0 <= getattr(self, name) < 1:
+                msg = f"{name} is {getattr(self, name)}, expected a number from 0 to below 1"
+                raise ValueError(msg)
 
 
 _HAUSDORFF = "largest distance from a surface voxel of one mask to the nearest of the other; the larger direction"
@@ -107,12 +111,35 @@ def described(settings: Settings | None = None) -> tuple[Metric, ...]:
             "the root of a number of pixels and no distance on the image; in single slices only",
             "lower",
         ),
+        *_of_vertebrae(settings),
         Metric("voxels_prediction", "Voxels, prediction", "px", "number of voxels of the prediction"),
         Metric("voxels_truth", "Voxels, truth", "px", "number of voxels of the truth"),
         Metric("volume_mm3_prediction", "Volume, prediction", "mm³", "voxels of the prediction times a voxel's volume"),
         Metric("volume_mm3_truth", "Volume, truth", "mm³", "voxels of the truth times a voxel's volume"),
         Metric("area_mm2_prediction", "Area, prediction", "mm²", "pixels of the prediction times a pixel's area"),
         Metric("area_mm2_truth", "Area, truth", "mm²", "pixels of the truth times a pixel's area"),
+    )
+
+
+def _of_vertebrae(settings: Settings) -> tuple[Metric, ...]:
+    partner = f"with a partner in the prediction (one to one, Dice above {settings.matched_dice:g}, any level)"
+    return (
+        Metric("vertebrae_identified_percent", "Identified", "%", f"vertebrae of the truth {partner}", "higher"),
+        Metric("vertebrae_located_dice", "Located Dice", "1", f"mean Dice of the vertebrae {partner}", "higher"),
+        Metric(
+            "vertebrae_overall_dice",
+            "Overall Dice",
+            "1",
+            f"mean Dice of all vertebrae of the truth, 0 for those not {partner}",
+            "higher",
+        ),
+        Metric(
+            "vertebrae_levels_right_percent",
+            "Levels right",
+            "%",
+            f"of the vertebrae {partner}, those whose partner carries their level",
+            "higher",
+        ),
     )
 
 
@@ -134,6 +161,13 @@ INSTANCES_DEFINITION = (
     "by how often a level occurs"
 )
 
+VERTEBRAE_DEFINITION = (
+    "vertebrae matched one to one by place, whatever their levels (the largest sum of Dice, each above {:g}): "
+    "identified_percent of the truth's have a partner, located_dice and overall_dice as of instances, "
+    "levels_right_percent of those with a partner carry its level (one without a level is not right), extra are the "
+    "prediction's without a partner"
+)
+
 
 def definitions(settings: Settings | None = None) -> dict[str, str]:
     """Return what every number means, to stand beside the results."""
@@ -142,4 +176,5 @@ def definitions(settings: Settings | None = None) -> dict[str, str]:
         "surface": SURFACE_DEFINITION,
         "empty": EMPTY_DEFINITION,
         "instances": INSTANCES_DEFINITION.format(settings.identified_dice),
+        "vertebrae": VERTEBRAE_DEFINITION.format(settings.matched_dice),
     }
