@@ -49,26 +49,10 @@ class Sam(nn.Module):
         if channels != 3 or classes != 1:
             msg = f"channels are {channels} and classes {classes}, expected 3 and 1"
             raise ValueError(msg)
-        modules = _modules()
         self.image_encoder = SamEncoder(size=size, outputs=outputs, channels=channels, **vit)
-        side = size // self.image_encoder.stride
-        self.prompt_encoder = modules.PromptEncoder(
-            embed_dim=outputs, image_embedding_size=(side, side), input_image_size=(size, size), mask_in_chans=16
-        )
-        transformer = modules.TwoWayTransformer(depth=2, embedding_dim=outputs, mlp_dim=hidden, num_heads=8)
-        self.mask_decoder = modules.MaskDecoder(
-            num_multimask_outputs=3, transformer=transformer, transformer_dim=outputs, iou_head_hidden_dim=outputs
-        )
+        self.prompt_encoder, self.mask_decoder = prompt_parts(size, self.image_encoder.stride, outputs, hidden)
         self.register_buffer("mean", torch.tensor(MEAN).view(3, 1, 1) / 255, persistent=False)
         self.register_buffer("deviation", torch.tensor(DEVIATION).view(3, 1, 1) / 255, persistent=False)
-        # One mask for one point leaves these without a part in it.
-        for unused in (
-            *(self.prompt_encoder.point_embeddings[n] for n in (0, 2, 3)),
-            self.prompt_encoder.mask_downscaling,
-            self.mask_decoder.iou_prediction_head,
-            *self.mask_decoder.output_hypernetworks_mlps[1:],
-        ):
-            unused.requires_grad_(False)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """Return logits (n, 1, h, w) of pictures (n, 3, h, w) without any point: what the decoder makes of none."""
@@ -113,6 +97,35 @@ class Sam(nn.Module):
     def training_logits(self, images: torch.Tensor, masks: torch.Tensor) -> torch.Tensor:
         """Return logits (n, 1, h, w) for points at the centroids of the parts of the true masks (n, 1, h, w)."""
         return self.prompted(images, [centroids(mask[0]) for mask in masks])
+
+
+def prompt_parts(size: int, stride: int, outputs: int, hidden: int) -> tuple[nn.Module, nn.Module]:
+    """Return segment-anything's prompt encoder and mask decoder; what one mask for one point leaves out is frozen.
+
+    Parameters
+    ----------
+    size : side of the square picture
+    stride : of the image encoder
+    outputs : channels of the features, of the prompts and of the mask decoder
+    hidden : channels within the mask decoder's perceptrons
+    """
+    modules = _modules()
+    side = size // stride
+    prompts = modules.PromptEncoder(
+        embed_dim=outputs, image_embedding_size=(side, side), input_image_size=(size, size), mask_in_chans=16
+    )
+    transformer = modules.TwoWayTransformer(depth=2, embedding_dim=outputs, mlp_dim=hidden, num_heads=8)
+    decoder = modules.MaskDecoder(
+        num_multimask_outputs=3, transformer=transformer, transformer_dim=outputs, iou_head_hidden_dim=outputs
+    )
+    for unused in (
+        *(prompts.point_embeddings[n] for n in (0, 2, 3)),
+        prompts.mask_downscaling,
+        decoder.iou_prediction_head,
+        *decoder.output_hypernetworks_mlps[1:],
+    ):
+        unused.requires_grad_(False)
+    return prompts, decoder
 
 
 def centroids(mask: torch.Tensor) -> torch.Tensor:

@@ -11,7 +11,7 @@ at a time, and matrix products go through oneDNN.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import torch
 from torch import nn
@@ -100,8 +100,17 @@ class Block(nn.Module):
             found = found.reshape(images, down * side, across * side, channels)[:, :height, :width]
         else:
             found = found.view(images, self.heads, height, width, -1).permute(0, 2, 3, 1, 4).flatten(3)
-        x = x + self.attn.proj(found)
-        return x + self.mlp(self.norm2(x))
+        x = x + self.after_attention(self.attn.proj(found))
+        normalised = self.norm2(x)
+        return x + self.after_perceptron(self.mlp(normalised), normalised)
+
+    def after_attention(self, found: torch.Tensor) -> torch.Tensor:
+        """Return what attention found as it is; a block with adapters changes it here."""
+        return found
+
+    def after_perceptron(self, found: torch.Tensor, normalised: torch.Tensor) -> torch.Tensor:
+        """Return what the perceptron made of its input as it is; a block with adapters adds to it here."""
+        return found
 
     def padded(self, qkv: torch.Tensor, down: int, across: int) -> torch.Tensor:
         """Return (n, h + down, w + across, 3·channels): a token of padding is 0, so that its values are the bias."""
@@ -137,9 +146,10 @@ class Block(nn.Module):
             self._attend(qkv, found, work.scores)
         layers = [(layer.weight.to(dtype), layer.bias.to(dtype)) for layer in (self.attn.proj, *self.mlp.children())]
         for some in slices:
-            x[some] += functional.linear(found[some].flatten(2), *layers[0])
-            hidden = functional.linear(self.norm2(x[some]).to(dtype), *layers[1])
-            x[some] += functional.linear(functional.gelu(hidden), *layers[2])
+            x[some] += self.after_attention(functional.linear(found[some].flatten(2), *layers[0]))
+            normalised = self.norm2(x[some]).to(dtype)
+            hidden = functional.gelu(functional.linear(normalised, *layers[1]))
+            x[some] += self.after_perceptron(functional.linear(hidden, *layers[2]), normalised)
 
     def _attend(self, qkv: torch.Tensor, found: torch.Tensor, scores: torch.Tensor) -> None:
         height, width = qkv.shape[:2]
@@ -235,6 +245,7 @@ class SamEncoder(nn.Module):
     hidden : channels within the perceptrons, in multiples of `width`
     outputs : channels of the features
     channels : of the picture
+    block : makes a block, taking the arguments of `Block`
     """
 
     def __init__(
@@ -249,6 +260,7 @@ class SamEncoder(nn.Module):
         hidden: float = 4,
         outputs: int = 256,
         channels: int = 3,
+        block: Callable[..., Block] = Block,
     ):
         super().__init__()
         if width % heads or size % patch:
@@ -258,9 +270,9 @@ class SamEncoder(nn.Module):
         self.patch_embed = PatchEmbed(channels, width, patch)
         self.pos_embed = nn.Parameter(torch.zeros(1, side, side, width))
         self.blocks = nn.ModuleList(
-            Block(width, heads, size // patch, 0, int(width * hidden))
+            block(width, heads, size // patch, 0, int(width * hidden))
             if number in global_blocks
-            else Block(width, heads, window, window, int(width * hidden))
+            else block(width, heads, window, window, int(width * hidden))
             for number in range(depth)
         )
         self.neck = Neck(width, outputs)
