@@ -1,4 +1,17 @@
-"""Fitting by Lightning: one loop for every network, resumable, with a log and its curves."""
+"""Fitting by Lightning: one loop for every network, resumable, with a log and its curves.
+
+What is trained is the network, or the one part of it that the recipe names. It is asked for, in this order:
+
+- ``training_loss(images, targets)``: a scalar, in place of the recipe's loss; also called in evaluation mode, for the
+  validation loss
+- ``training_outputs(images)`` and ``auxiliary_weights``: several logits, weighted
+- ``training_logits(images, masks)``: logits from prompts made of the truth
+- its logits
+
+``validation_score(images, targets)``, a scalar in 0…1 (higher is better, a mean over the images), takes the place of
+Dice where there is one; ``score_name`` says what it is. Targets are what the source's samples carry as their second
+element, collated by the source's ``collate`` where it has one.
+"""
 
 from __future__ import annotations
 
@@ -21,22 +34,48 @@ from SpineSegLib.progress import Progress
 from SpineSegLib.training.losses import weighted_loss
 from SpineSegLib.training.recipe import Recipe
 
-LOGGED = ("train_loss", "validation_loss", "validation_dice")
-MONITORS = {"dice": ("validation_dice", "max"), "loss": ("validation_loss", "min")}
+LOGGED = ("train_loss", "validation_loss", "validation_dice", "validation_score")
 
 
 class Fit(lightning.LightningModule):
-    """A network with a recipe's loss, optimiser and schedule."""
+    """A network with a recipe's loss, optimiser and schedule.
+
+    Where the recipe names a part, all others are frozen: no gradients, and evaluation mode (their batch normalisation
+    does not go on counting).
+    """
 
     def __init__(self, network: nn.Module, recipe: Recipe):
         super().__init__()
         # Channels last halves the time of narrow convolutions on a CPU.
         self.network, self.recipe = network.to(memory_format=torch.channels_last), recipe
         self.counts = torch.zeros(3)
+        if recipe.part:
+            trained = {id(weight) for weight in self.trained.parameters()}
+            for weight in self.network.parameters():
+                weight.requires_grad_(weight.requires_grad and id(weight) in trained)
+        self.train()
+
+    @property
+    def trained(self) -> nn.Module:
+        """What is trained: the network, or the part that the recipe names."""
+        return self.network.get_submodule(self.recipe.part or "")
+
+    @property
+    def score(self) -> str:
+        """Name of the measure by which epochs are compared: higher is better."""
+        return "validation_score" if hasattr(self.trained, "validation_score") else "validation_dice"
+
+    def train(self, mode: bool = True) -> Fit:
+        """Set the mode of what is trained; the rest stays in evaluation mode."""
+        super().train(mode)
+        if self.recipe.part:
+            self.network.eval()
+            self.trained.train(mode)
+        return self
 
     def forward(self, images: torch.Tensor) -> torch.Tensor:
-        """Return the network's logits."""
-        return self.network(images.contiguous(memory_format=torch.channels_last))
+        """Return the logits of what is trained."""
+        return self.trained(_channels_last(images))
 
     def loss(self, logits: torch.Tensor, masks: torch.Tensor) -> torch.Tensor:
         """Return the recipe's loss; it is computed in float32 whatever the network computed in."""
@@ -50,12 +89,14 @@ class Fit(lightning.LightningModule):
     def training_step(self, batch: tuple[torch.Tensor, torch.Tensor], _index: int) -> torch.Tensor:
         """Return the loss of a batch: of all outputs, where the network has several for training."""
         images, masks = batch
-        if hasattr(self.network, "training_outputs"):
-            outputs = self.network.training_outputs(images.contiguous(memory_format=torch.channels_last))
-            parts = zip(self.network.auxiliary_weights, outputs, strict=True)
+        if hasattr(self.trained, "training_loss"):
+            loss = self.trained.training_loss(_channels_last(images), masks)
+        elif hasattr(self.trained, "training_outputs"):
+            outputs = self.trained.training_outputs(_channels_last(images))
+            parts = zip(self.trained.auxiliary_weights, outputs, strict=True)
             loss = sum(weight * self.loss(logits, masks) for weight, logits in parts)
-        elif hasattr(self.network, "training_logits"):
-            loss = self.loss(self.network.training_logits(images, masks), masks)
+        elif hasattr(self.trained, "training_logits"):
+            loss = self.loss(self.trained.training_logits(images, masks), masks)
         else:
             loss = self.loss(self(images), masks)
         if not torch.isfinite(loss):
@@ -75,15 +116,24 @@ class Fit(lightning.LightningModule):
     def validation_step(self, batch: tuple[torch.Tensor, torch.Tensor], _index: int) -> None:
         """Count agreeing pixels; Dice is taken over the whole validation set, output by output."""
         images, masks = batch
-        prompted = hasattr(self.network, "training_logits")
-        logits = self.network.training_logits(images, masks) if prompted else self(images)
+        options = {"batch_size": len(images), "sync_dist": True}
+        if hasattr(self.trained, "training_loss"):
+            self.log("validation_loss", self.trained.training_loss(_channels_last(images), masks).detach(), **options)
+        if hasattr(self.trained, "validation_score"):
+            self.log("validation_score", self.trained.validation_score(_channels_last(images), masks), **options)
+            return
+        prompted = hasattr(self.trained, "training_logits")
+        logits = self.trained.training_logits(images, masks) if prompted else self(images)
         found = logits > 0
         counts = torch.stack([each.sum(dim=(0, 2, 3)) for each in (found * masks, found, masks)])
         self.counts = self.counts + counts.float()
-        self.log("validation_loss", self.loss(logits, masks), batch_size=len(images), sync_dist=True)
+        if not hasattr(self.trained, "training_loss"):
+            self.log("validation_loss", self.loss(logits, masks), **options)
 
     def on_validation_epoch_end(self) -> None:
         """Log Dice at probability 0.5, the mean over the outputs."""
+        if self.score != "validation_dice":
+            return
         both, found, there = self.all_gather(self.counts).reshape(-1, *self.counts.shape).sum(dim=0)
         self.log("validation_dice", (2 * both / (found + there).clamp(min=1)).mean())
 
@@ -94,7 +144,7 @@ class Fit(lightning.LightningModule):
         encoder_lr = arguments.pop("encoder_lr", None)
         weights = [weight for weight in self.network.parameters() if weight.requires_grad]
         if encoder_lr is not None:
-            encoder = {id(weight) for weight in self.network.encoder.parameters()}
+            encoder = {id(weight) for weight in self.trained.encoder.parameters()}
             weights = [
                 {"params": [w for w in weights if id(w) not in encoder]},
                 {"params": [w for w in weights if id(w) in encoder], "lr": float(encoder_lr)},
@@ -127,6 +177,11 @@ class Fit(lightning.LightningModule):
         return {"scheduler": torch.optim.lr_scheduler.LambdaLR(optimiser, factor_at), "interval": "step"}
 
 
+def _channels_last(images: torch.Tensor) -> torch.Tensor:
+    """Return images in the layout of the network's weights; what has other than four axes stays as it is."""
+    return images.contiguous(memory_format=torch.channels_last) if images.ndim == 4 else images
+
+
 class _Epochs(Callback):
     """Draws each epoch's samples, reports progress and keeps the log, one line an epoch."""
 
@@ -145,7 +200,9 @@ class _Epochs(Callback):
         if not trainer.is_global_zero:
             return
         row = {"epoch": trainer.current_epoch + 1}
-        row |= {name: f"{float(trainer.callback_metrics[name]):.5f}" for name in LOGGED}
+        row |= {
+            name: f"{float(trainer.callback_metrics[name]):.5f}" for name in LOGGED if name in trainer.callback_metrics
+        }
         rows = [old for old in read_log(self.log_file) if int(old["epoch"]) < row["epoch"]] + [row]
         with self.log_file.open("w", newline="", encoding="utf-8") as file:
             writer = csv.DictWriter(file, fieldnames=list(row))
@@ -160,7 +217,7 @@ class _Epochs(Callback):
 
 
 def read_log(path: Path) -> list[dict[str, str]]:
-    """Return the log's lines: epoch, train_loss, validation_loss, validation_dice."""
+    """Return the log's lines: epoch, train_loss, validation_loss, and validation_dice or validation_score."""
     if not path.exists():
         return []
     with path.open(newline="", encoding="utf-8") as file:
@@ -177,7 +234,9 @@ def plot_log(log: Path, picture: Path) -> None:
     left, right = figure.subplots(1, 2)
     for name in ("train_loss", "validation_loss"):
         left.plot(epochs, [float(row[name]) for row in rows], label=name.replace("_", " "))
-    right.plot(epochs, [float(row["validation_dice"]) for row in rows], color="tab:green", label="validation Dice")
+    for name, label in (("validation_dice", "validation Dice"), ("validation_score", "validation score")):
+        if rows and name in rows[0]:
+            right.plot(epochs, [float(row[name]) for row in rows], color="tab:green", label=label)
     for axes in (left, right):
         axes.set_xlabel("epoch")
         axes.grid(alpha=0.3)
@@ -210,7 +269,7 @@ def fit(
     module = Fit(network, recipe)
     trainer = lightning.Trainer(
         max_epochs=recipe.epochs,
-        callbacks=_callbacks(recipe, training, out, report),
+        callbacks=_callbacks(recipe, module.score, training, out, report),
         accumulate_grad_batches=recipe.accumulate,
         precision="bf16-mixed" if recipe.precision == "bfloat16" else "32-true",
         gradient_clip_val=recipe.clip,
@@ -226,12 +285,12 @@ def fit(
         warnings.filterwarnings(
             "ignore",
             message=".*num_workers.*|.*does not have many workers.*|.*exists and is not empty.*|.*LeafSpec.*"
-            "|.*smaller than the logging interval.*",
+            "|.*smaller than the logging interval.*|.*in eval mode at the start.*",
         )
         trainer.fit(
             module,
-            DataLoader(training, batch_size=recipe.batch, shuffle=False, drop_last=len(training) >= recipe.batch),
-            DataLoader(validation, batch_size=recipe.batch),
+            _loader(training, recipe.batch, drop_last=len(training) >= recipe.batch),
+            _loader(validation, recipe.batch),
             ckpt_path=str(checkpoint) if resume and checkpoint.exists() else None,
             weights_only=True,
         )
@@ -241,24 +300,32 @@ def fit(
         module.load_state_dict(state)
 
 
+def _loader(source, batch: int, *, drop_last: bool = False) -> DataLoader:
+    return DataLoader(source, batch_size=batch, drop_last=drop_last, collate_fn=getattr(source, "collate", None))
+
+
 def _averaged(decay: float, average: torch.Tensor, now: torch.Tensor, steps: torch.Tensor) -> torch.Tensor:
-    """Return the moving average after one more step; its memory grows with the steps, so that it forgets the start."""
+    """Return the moving average after one more step; its memory grows with the steps, so that it forgets the start.
+
+    What has not changed, such as a frozen part, stays as it is to the bit.
+    """
+    if torch.equal(average, now):
+        return now
     kept = min(decay, (1 + float(steps)) / (10 + float(steps)))
     return kept * average + (1 - kept) * now
 
 
-def _callbacks(recipe: Recipe, training, out: Path, report: Progress) -> list[Callback]:
+def _callbacks(recipe: Recipe, score: str, training, out: Path, report: Progress) -> list[Callback]:
     found: list[Callback] = [_Epochs(training, out / "log.csv", report)]
     if recipe.average is not None:
         found.append(WeightAveraging(avg_fn=partial(_averaged, float(recipe.average))))
     if recipe.early_stopping is not None:
-        monitor, mode = MONITORS[str(recipe.early_stopping.get("monitor", "dice"))]
+        loss = recipe.early_stopping.get("monitor") == "loss"
+        monitor, mode = ("validation_loss", "min") if loss else (score, "max")
         found.append(EarlyStopping(monitor, mode=mode, patience=int(recipe.early_stopping.get("patience", 10))))
     if recipe.keep == "best":
         found.append(
-            ModelCheckpoint(
-                out, "best", monitor="validation_dice", mode="max", save_top_k=1, enable_version_counter=False
-            )
+            ModelCheckpoint(out, "best", monitor=score, mode="max", save_top_k=1, enable_version_counter=False)
         )
     found.append(ModelCheckpoint(out, "last", save_top_k=1, enable_version_counter=False))
     return found

@@ -20,13 +20,14 @@ class Recipe:
     ----------
     model : name of the card whose network and input are trained
     data : reader of the data folder, or ``{"reader": name, …}`` with options of the reader
-    source : how samples are made of the data: ``pictures``, ``slices`` or ``films``
+    source : how samples are made of the data, one of `SpineSegLib.training.sources.SOURCES`
     seed : of everything random
     epochs, batch : epochs, and samples a step
     optimiser : ``name`` (a class of torch.optim) and its arguments; ``encoder_lr`` is the network's ``encoder``'s own
-    loss : terms, see `weighted_loss`
     training_data : what the card says of the data: name, licence, cite, labels
     licence : of the weights
+    loss : terms, see `weighted_loss`; none for a network that has its own (``training_loss``)
+    part : of a network of several, such as ``detector``: it alone is trained, the others stay as they are
     samples : samples an epoch; every picture once where it is None
     foreground : structure kinds of each output, where they are not the card's structures
     split : how cases are divided, see `split_cases`; without one, training and validation draw from the same cases
@@ -39,8 +40,8 @@ class Recipe:
     precision : ``float32`` or ``bfloat16`` (of the multiplications; weights stay float32)
     clip : largest norm of the gradient; None for no limit
     average : decay of the exponential moving average of the weights, which then is what is validated and kept
-    keep : weights of the ``last`` or of the ``best`` epoch (validation Dice)
-    early_stopping : ``{"monitor": "dice" or "loss", "patience": epochs}``
+    keep : weights of the ``last`` or of the ``best`` epoch (validation Dice, or the network's own score)
+    early_stopping : ``{"monitor": "dice" (or the network's own score) or "loss", "patience": epochs}``
     """
 
     model: str
@@ -50,9 +51,10 @@ class Recipe:
     epochs: int
     batch: int
     optimiser: Mapping[str, object]
-    loss: Mapping[str, object]
     training_data: Sequence[Mapping[str, str]]
     licence: str
+    loss: Mapping[str, object] = field(default_factory=dict)
+    part: str | None = None
     samples: int | None = None
     foreground: Sequence[str] | None = None
     split: Mapping[str, object] | None = None
@@ -127,12 +129,15 @@ def _flaw(recipe: Recipe) -> tuple[str, str] | None:
             continue
         if not isinstance(value, int) or isinstance(value, bool) or value < (0 if name == "seed" else 1):
             return f"{name} is {value!r}", "a positive whole number"
-    if recipe.samples is None and recipe.source != "pictures":
+    if recipe.samples is None and recipe.source in ("slices", "films"):
         return "no samples", f"how many samples an epoch the source {recipe.source} draws"
     chosen = {"precision": recipe.precision, "keep": recipe.keep, "schedule": recipe.schedule.get("name")}
     for name, value in chosen.items():
         if value not in CHOICES[name]:
             return f"{name} is {value!r}", f"one of {', '.join(CHOICES[name])}"
+    monitor = (recipe.early_stopping or {}).get("monitor", "dice")
+    if monitor not in ("dice", "loss"):
+        return f"the monitor of early_stopping is {monitor!r}", "dice (or the network's own score) or loss"
     if recipe.average is not None and not 0 < recipe.average < 1:
         return f"average is {recipe.average!r}", "a decay between 0 and 1"
     return None

@@ -10,6 +10,7 @@ from dataclasses import asdict, replace
 from pathlib import Path
 
 import torch
+from torch import nn
 
 from SpineSegLib.datasets import Case, read_cases
 from SpineSegLib.datasets.splits import Split, read_split, split_cases, write_split
@@ -24,7 +25,7 @@ from SpineSegLib.training.fit import fit, plot_log, read_log
 from SpineSegLib.training.losses import check_terms
 from SpineSegLib.training.recipe import Recipe, find_recipe, read_recipe
 from SpineSegLib.training.sources import SOURCES, Scan, targets_of
-from SpineSegLib.training.sources.volumes import Targets
+from SpineSegLib.training.sources.volumes import Targets, VolumeSource
 
 VALIDATION_SEED = 1_000_003
 """The validation set is drawn once, from a seed of its own: the recipe's and this."""
@@ -74,7 +75,8 @@ def train(
             f"recipe {name}", f"source is {recipe.source!r}", f"one of {', '.join(SOURCES)}", "Correct the recipe"
         )
     try:
-        check_terms(recipe.loss)
+        if recipe.loss:
+            check_terms(recipe.loss)
         augmentation(recipe.augmentation)
     except ValueError as error:
         raise problem(f"recipe {name}", str(error), "terms and steps that there are", "Correct the recipe") from error
@@ -88,7 +90,7 @@ def train(
     network = (
         build(card.network["name"], card.network["arguments"]) if weights is None else initial_network(card, weights)
     )
-    network.train()
+    _trainable(recipe, name, network)
     fit(network, recipe, training, validation, out, resume=resume, report=report, machine=machine)
     if int(os.environ.get("LOCAL_RANK", "0")) or int(os.environ.get("NODE_RANK", "0")):
         return out  # The first process writes for all.
@@ -103,7 +105,7 @@ def train(
             "seed": recipe.seed,
             "command": _command(name, model=model, reader=reader, fold=fold) + (" --weights FILE" if weights else ""),
             "epochs": len(log),
-            "validation": _validated(recipe, split, log),
+            "validation": _validated(recipe, split, log, network),
         },
     }
     (out / "card.json").write_text(
@@ -111,6 +113,19 @@ def train(
     )
     plot_log(out / "log.csv", out / "curves.png")
     return out
+
+
+def _trainable(recipe: Recipe, name: str, network: nn.Module) -> None:
+    """Refuse a part that the network lacks, and a loss where the network has its own, or the lack of one."""
+    where = f"recipe {name}"
+    try:
+        trained = network.get_submodule(recipe.part or "")
+    except AttributeError:
+        parts = ", ".join(each for each, _ in network.named_children())
+        raise problem(where, f"part is {recipe.part!r}", f"one of {parts}", "Correct the recipe") from None
+    if hasattr(trained, "training_loss") == bool(recipe.loss):
+        found = "a loss, though the network has its own" if recipe.loss else "no loss"
+        raise problem(where, found, "a loss for a network that has none of its own", "Correct the recipe")
 
 
 def _command(name: str, **options: object) -> str:
@@ -121,16 +136,19 @@ def _command(name: str, **options: object) -> str:
     return " ".join([f"python -m SpineSegLib train {name} --data FOLDER --out FOLDER", *given])
 
 
-def _validated(recipe: Recipe, split: Split | None, log: list[dict[str, str]]) -> str:
+def _validated(recipe: Recipe, split: Split | None, log: list[dict[str, str]], network: nn.Module) -> str:
     same = "the training pictures themselves, not augmented"
-    on = same if recipe.source == "pictures" else "other random draws from the same data"
+    drawn = issubclass(SOURCES[recipe.source], VolumeSource)
+    on = "other random draws from the same data" if drawn else same
     if split is not None:
         on = "patients of the validation part" if split.validation else "patients of the test part, having no other"
     if not log:
         return f"{on}; not measured"
+    measure = getattr(network.get_submodule(recipe.part or ""), "score_name", "score")
+    column, what = ("validation_dice", "Dice") if "validation_dice" in log[0] else ("validation_score", measure)
     if recipe.keep == "best":
-        return f"{on}; best Dice {max(row['validation_dice'] for row in log)}"
-    return f"{on}; final Dice {log[-1]['validation_dice']}"
+        return f"{on}; best {what} {max(row[column] for row in log)}"
+    return f"{on}; final {what} {log[-1][column]}"
 
 
 def _prepare(out: Path, resume: bool) -> None:
@@ -193,12 +211,13 @@ def _sources(recipe: Recipe, card: Card, training: list[Case], validation: list[
     seed, other_seed = recipe.seed, recipe.seed + VALIDATION_SEED
     differing = {**settings, **recipe.validation}
     try:
-        if recipe.source == "pictures":
+        if not issubclass(kind, VolumeSource):
             samples, steps = recipe.samples, recipe.augmentation
             first = kind(
                 training, targets, card.input, seed=seed, samples=samples, **{"augmentation": steps, **settings}
             )
-            first.require_labels()
+            if hasattr(first, "require_labels"):
+                first.require_labels()
             return first, kind(validation, targets, card.input, seed=other_seed, **{"shuffle": False, **differing})
         step = float(settings.pop("step"))
         differing.pop("step")

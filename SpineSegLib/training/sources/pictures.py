@@ -9,6 +9,7 @@ import torch
 
 from SpineSegLib.datasets import Case
 from SpineSegLib.errors import problem
+from SpineSegLib.image import Segmentation
 from SpineSegLib.models.preprocess import Letterbox, fitted, scale_intensity, smoothed
 from SpineSegLib.training.augment import augmentation as augmentation_of
 from SpineSegLib.training.sources.volumes import Targets, masks_of
@@ -85,6 +86,11 @@ class PictureSource(torch.utils.data.Dataset):
         raise ValueError(msg)
 
     def __getitem__(self, index: int) -> tuple[torch.Tensor, torch.Tensor]:
+        picture, masks = self.augmented(index)
+        return picture, torch.from_numpy(masks)
+
+    def augmented(self, index: int) -> tuple[torch.Tensor, np.ndarray]:
+        """Return a sample's picture (channels, size, size) and its masks (n, size, size), float32."""
         random = np.random.default_rng([self.seed, max(self.epoch, 0), 1_000_000 + index])
         picture, masks = self._case(int(self.order[index]))
         picture, masks = picture.astype(np.float32), masks.astype(np.float32)
@@ -94,7 +100,11 @@ class PictureSource(torch.utils.data.Dataset):
             picture = scale_intensity(picture, self.input["intensity"])
         box = Letterbox(picture.shape, self.size)
         square = np.repeat(box.pad(picture.astype(np.float32))[None], int(self.input["channels"]), axis=0)
-        return torch.from_numpy(square), torch.from_numpy(np.stack([box.pad(mask) for mask in masks]))
+        return torch.from_numpy(square), np.stack([box.pad(mask) for mask in masks])
+
+    def masks(self, labels: Segmentation, number: int) -> np.ndarray:
+        """Return the masks (n, k, j, i) that are kept of case `number`: one an output."""
+        return masks_of(labels, self.targets)
 
     def _case(self, number: int) -> tuple[np.ndarray, np.ndarray]:
         """Return a picture and its masks at the network's size, read when they are needed first."""
@@ -106,7 +116,7 @@ class PictureSource(torch.utils.data.Dataset):
                 raise problem("data", found, "single pictures", "Choose the source 'slices' or another reader")
             _, down, across = image.geometry.step
             box = Letterbox(image.array.shape[1:], self.size, aspect=down / across)
-            masks = [box.shrink(mask[0], labels=True) for mask in masks_of(labels, self.targets)]
+            masks = [box.shrink(mask[0], labels=True) for mask in self.masks(labels, number)]
             if self.raw:
                 picture = smoothed(box.shrink(image.array[0]), self.input["intensity"])
                 low, high = float(picture.min()), float(picture.max())
