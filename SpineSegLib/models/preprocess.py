@@ -168,7 +168,7 @@ class Letterbox:
 
     def shrink(self, picture: np.ndarray, *, labels: bool = False) -> np.ndarray:
         """Return the picture at its size in the square: antialiased and linear, or nearest neighbour for labels."""
-        return _resize(picture, self.used, labels=labels)
+        return resized(picture, self.used, labels=labels)
 
     def pad(self, picture: np.ndarray) -> np.ndarray:
         """Return the square, 0 where the shrunk picture does not reach; what is padded already stays."""
@@ -178,10 +178,11 @@ class Letterbox:
 
     def undo(self, square: np.ndarray) -> np.ndarray:
         """Return the picture at its own size from a square of probabilities."""
-        return _resize(square[: self.used[0], : self.used[1]], self.shape, labels=False)
+        return resized(square[: self.used[0], : self.used[1]], self.shape, labels=False)
 
 
-def _resize(picture: np.ndarray, shape: tuple[int, int], *, labels: bool) -> np.ndarray:
+def resized(picture: np.ndarray, shape: tuple[int, int], *, labels: bool) -> np.ndarray:
+    """Return a picture at another size: antialiased and linear, or nearest neighbour for labels."""
     import torch
     from torch.nn import functional
 
