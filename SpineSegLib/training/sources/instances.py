@@ -33,6 +33,7 @@ class InstanceSource(PictureSource):
         unless given
     levels : what ``labels`` count: the level at place 0, 1 …; other levels are left out. One class of all levels
         where it is None
+    rest : whether the other levels are a class of their own instead, after these: ``levels: [C2]`` tells C2 from all
     first : label of the first class; torchvision's detectors keep 0 for the background
     smallest : pixels; an instance whose box is narrower or lower is left out
     """
@@ -42,6 +43,7 @@ class InstanceSource(PictureSource):
         *arguments,
         kinds: Sequence[str] | None = None,
         levels: Sequence[str] | None = None,
+        rest: bool = False,
         first: int = 0,
         smallest: float = 3.0,
         **settings,
@@ -53,6 +55,8 @@ class InstanceSource(PictureSource):
             raise problem("recipe", found, "lists of structure kinds and of levels", "Correct the recipe")
         self.kinds = frozenset(kinds) if kinds else frozenset().union(*(target.kinds for target in self.targets))
         self.numbers = None if levels is None else {level: first + place for place, level in enumerate(levels)}
+        if rest and levels:
+            self.numbers = dict.fromkeys(LEVELS, first + len(levels)) | self.numbers
         self.first, self.smallest = first, smallest
         self.levels: dict[int, list[list[tuple[int, str]]]] = {}
 
