@@ -106,6 +106,11 @@ def _dicom(folder: Path) -> None:
         write_study(folder, grid, patient=patient, number=number)
 
 
+def _several(folder: Path) -> None:
+    _films_with_masks(folder / "old")
+    _films_with_masks(folder / "new")
+
+
 COPIES: dict[str, Copy] = {
     "aasce": Copy(_aasce, "pictures", "body"),
     "bids": Copy(lambda folder: _pairs(folder, "sub-*_ct.nii.gz", "sub-*_seg-vert_msk.nii.gz"), "slices", "vertebra"),
@@ -118,6 +123,16 @@ COPIES: dict[str, Copy] = {
     "image-mask-folder": Copy(_films_with_masks, "pictures", "bodies", {"structures": "bodies"}),
     "nhanes": Copy(_nhanes, "pictures", "body"),
     "phantom-folder": Copy(_phantoms, "pictures", "body"),
+    "several": Copy(
+        _several,
+        "pictures",
+        "spinous processes",
+        {
+            "parts": {
+                name: {"reader": "image-mask-folder", "structures": "spinous processes"} for name in ("old", "new")
+            }
+        },
+    ),
     "spider": Copy(
         lambda folder: volumes.write_spider(folder, volumes.spider_grid()), "pictures", "vertebra", {"slices": "mid"}
     ),

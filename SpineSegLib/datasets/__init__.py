@@ -22,6 +22,7 @@ READERS: dict[str, str] = {
     "image-mask-folder": "image_mask_folder",
     "nhanes": "nhanes",
     "phantom-folder": "phantom_folder",
+    "several": "several",
     "spider": "spider",
     "spider-slices": "spider_slices",
     "verse": "verse",

@@ -15,7 +15,6 @@ from torch import nn
 from SpineSegLib.datasets import Case, read_cases
 from SpineSegLib.datasets.splits import Split, read_split, split_cases, write_split
 from SpineSegLib.errors import problem
-from SpineSegLib.models import Card
 from SpineSegLib.models import card as find_card
 from SpineSegLib.models.weights import initial_network, save_weights
 from SpineSegLib.networks import build
@@ -24,11 +23,9 @@ from SpineSegLib.training.augment import augmentation
 from SpineSegLib.training.fit import fit, plot_log, read_log
 from SpineSegLib.training.losses import check_terms
 from SpineSegLib.training.recipe import Recipe, find_recipe, read_recipe
-from SpineSegLib.training.sources import SOURCES, Scan, targets_of
-from SpineSegLib.training.sources.volumes import Targets, VolumeSource
-
-VALIDATION_SEED = 1_000_003
-"""The validation set is drawn once, from a seed of its own: the recipe's and this."""
+from SpineSegLib.training.sources import SOURCES, MixedSource
+from SpineSegLib.training.sources.pairs import pair_of
+from SpineSegLib.training.sources.volumes import VolumeSource
 
 
 def train(
@@ -86,7 +83,7 @@ def train(
     kind, options = recipe.reader
     cases = read_cases(kind, data, **options)
     split = _split(recipe, cases, out, fold)
-    training, validation = _sources(recipe, card, *_parts(split, cases))
+    training, validation = pair_of(recipe, card, *_parts(split, cases))
     network = (
         build(card.network["name"], card.network["arguments"]) if weights is None else initial_network(card, weights)
     )
@@ -138,7 +135,7 @@ def _command(name: str, **options: object) -> str:
 
 def _validated(recipe: Recipe, split: Split | None, log: list[dict[str, str]], network: nn.Module) -> str:
     same = "the training pictures themselves, not augmented"
-    drawn = issubclass(SOURCES[recipe.source], VolumeSource)
+    drawn = issubclass(SOURCES[recipe.source], VolumeSource | MixedSource)
     on = "other random draws from the same data" if drawn else same
     if split is not None:
         on = "patients of the validation part" if split.validation else "patients of the test part, having no other"
@@ -202,45 +199,3 @@ def _parts(split: Split | None, cases: list[Case]) -> tuple[list[Case], list[Cas
         found = f"{len(split.training)} cases to train on and {len(validation)} to validate on"
         raise problem("--data", found, "at least one of each", "Add cases, or change the recipe's split")
     return [by_name[each] for each in split.training], [by_name[each] for each in validation]
-
-
-def _sources(recipe: Recipe, card: Card, training: list[Case], validation: list[Case]):
-    targets = targets_of(card.structures, recipe.foreground)
-    _labelled(recipe, targets, [*training, *validation])
-    kind, settings = SOURCES[recipe.source], dict(recipe.sampling)
-    seed, other_seed = recipe.seed, recipe.seed + VALIDATION_SEED
-    differing = {**settings, **recipe.validation}
-    try:
-        if not issubclass(kind, VolumeSource):
-            samples, steps = recipe.samples, recipe.augmentation
-            first = kind(
-                training, targets, card.input, seed=seed, samples=samples, **{"augmentation": steps, **settings}
-            )
-            if hasattr(first, "require_labels"):
-                first.require_labels()
-            return first, kind(validation, targets, card.input, seed=other_seed, **{"shuffle": False, **differing})
-        step = float(settings.pop("step"))
-        differing.pop("step")
-        scans = {
-            case.name: Scan(*case.load(), targets, step) for case in {c.name: c for c in training + validation}.values()
-        }
-        arguments = (targets, step, card.input)
-        first = kind([scans[c.name] for c in training], *arguments, seed=seed, samples=recipe.samples, **settings)
-        return first, kind([scans[c.name] for c in validation], *arguments, seed=other_seed, **differing)
-    except (TypeError, KeyError) as error:
-        raise problem("recipe", str(error), f"sampling arguments of {recipe.source}", "Correct the recipe") from error
-    except ValueError as error:
-        raise problem("--data", str(error), "data that the recipe trains on", "Check --data and the recipe") from error
-
-
-def _labelled(recipe: Recipe, targets: Targets, cases: list[Case]) -> None:
-    """Refuse a data set without labels for one of the outputs: the network would learn that there is nothing.
-
-    Sets that do not tell, or label nothing completely (VerSe), are looked at when they are read.
-    """
-    for case in cases:
-        missing = [t.name for t in targets if case.labelled and not t.kinds & case.labelled]
-        if missing:
-            found = f"labels of {', '.join(sorted(case.labelled))}, and none of {', '.join(missing)}"
-            step = "Choose a model for these labels with --model, or data that have them"
-            raise problem("--data", found, f"labels of all that {recipe.model} segments", step)
