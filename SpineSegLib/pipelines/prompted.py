@@ -38,14 +38,10 @@ def prompted(
     ------
     InputError : no point, or one outside of the image
     """
-    rows, columns = image.array.shape[1:]
     if not points:
         wanted = "a point in each structure"
         raise problem("--point", f"no point for {card.name}", wanted, "Give each as --point X,Y in pixels of the image")
-    for x, y in points:
-        if not (-0.5 <= x <= columns - 0.5 and -0.5 <= y <= rows - 0.5):
-            inside = f"x within 0…{columns - 1} and y within 0…{rows - 1}"
-            raise problem("--point", f"{x:g},{y:g}", inside, "Give pixels of the image, x to the right and y down")
+    check_points(points, image)
     report(0, 2, "segmenting")
     pictures, box = in_square(image, card)
     inside = torch.tensor([box.place(x, y) for x, y in points])
@@ -54,3 +50,12 @@ def prompted(
     found = out_of_square(square, box, image, card, threshold, keep_fraction, keep_probability)
     report(2, 2, "done")
     return found
+
+
+def check_points(points: Sequence[tuple[float, float]], image: Image) -> None:
+    """Raise the InputError for a point (x, y) that lies outside of a radiograph."""
+    rows, columns = image.array.shape[1:]
+    for x, y in points:
+        if not (-0.5 <= x <= columns - 0.5 and -0.5 <= y <= rows - 0.5):
+            inside = f"x within 0…{columns - 1} and y within 0…{rows - 1}"
+            raise problem("--point", f"{x:g},{y:g}", inside, "Give pixels of the image, x to the right and y down")

@@ -90,9 +90,10 @@ class Runner:
 def _pipelines() -> Mapping[str, Callable]:
     from SpineSegLib.pipelines.prompted import prompted
     from SpineSegLib.pipelines.slicewise import slicewise
+    from SpineSegLib.pipelines.spinefm import spinefm
     from SpineSegLib.pipelines.whole_image import whole_image
 
-    return {"prompted": prompted, "slicewise": slicewise, "whole-image": whole_image}
+    return {"prompted": prompted, "slicewise": slicewise, "spinefm": spinefm, "whole-image": whole_image}
 
 
 def choose_device(wanted: str = "auto") -> str:
@@ -123,7 +124,7 @@ def _arguments(
 ) -> dict[str, object]:
     """Return the arguments of the card's pipeline, the user's among them; InputError for one that it cannot take."""
     arguments = dict(card.pipeline["arguments"])
-    if card.pipeline["name"] == "prompted":
+    if "points" in signature(pipeline).parameters:
         arguments["points"] = points
     elif points:
         raise problem("--point", f"a point for {card.name}", "none: it finds by itself", "Leave --point away")

@@ -91,7 +91,8 @@ def look_at(
     from SpineSegLib.pipelines.whole_image import in_square
 
     if card.pipeline["name"] not in ("whole-image", "prompted"):
-        found = f"{card.name} goes through a volume slice by slice"
+        how = "goes through a volume slice by slice" if card.dimension == 3 else "looks at one part after the other"
+        found = f"{card.name} {how}"
         raise problem("--model", found, "a model that takes a picture as a whole", "Choose a model of radiographs")
     check_image(image, card, where)
     prompted = card.pipeline["name"] == "prompted"

@@ -79,6 +79,9 @@ def uncertainty(
     if card.pipeline["name"] == "prompted":
         found = f"{card.name} is shown what to segment"
         raise problem("--model", found, "a model that finds by itself", "Choose another model")
+    if card.pipeline["name"] not in ("whole-image", "slicewise"):
+        found = f"{card.name} finds one vertebra after the other, and turned images may have others"
+        raise problem("--model", found, "a model that has the same structures in each image", "Choose another model")
     start = time.perf_counter()
     how = {"weights": weights, "device": device, "precision": precision, "keep_probability": True}
     steps, total = 100, 100 * (1 + len(turns))
