@@ -92,8 +92,18 @@ def _pipelines() -> Mapping[str, Callable]:
     from SpineSegLib.pipelines.slicewise import slicewise
     from SpineSegLib.pipelines.spinefm import spinefm
     from SpineSegLib.pipelines.whole_image import whole_image
+    from SpineSegLib.pipelines.yolo.boxwise import yolo_seg, yolo_unet
+    from SpineSegLib.pipelines.yolo.parts import in_parts
 
-    return {"prompted": prompted, "slicewise": slicewise, "spinefm": spinefm, "whole-image": whole_image}
+    return {
+        "in-parts": in_parts,
+        "prompted": prompted,
+        "slicewise": slicewise,
+        "spinefm": spinefm,
+        "whole-image": whole_image,
+        "yolo-seg": yolo_seg,
+        "yolo-unet": yolo_unet,
+    }
 
 
 def choose_device(wanted: str = "auto") -> str:
