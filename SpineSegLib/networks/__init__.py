@@ -38,6 +38,7 @@ NETWORKS: dict[str, str] = {
     "unet-plus-plus": "unet_plus_plus:UNetPlusPlus",
     "unext": "unext:UNeXt",
     "vm-unet-v2": "vm_unet_v2:VMUNetV2",
+    "yolo-unet": "yolo_unet:YoloUNet",
 }
 """Name that a model card uses -> module of this package and its constructor; torch is imported only by `build`."""
 
