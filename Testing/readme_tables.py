@@ -1,4 +1,4 @@
-"""Write the README's tables of weights and of networks from the model cards, so that no number is typed.
+"""Write the README's tables of weights and of networks from the model cards and ``alike.json``: no number is typed.
 
     python3 Testing/run.py python Testing/readme_tables.py
 
@@ -13,6 +13,10 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
+sys.path.insert(0, str(ROOT / "Testing"))
+
+from alike import read_plan, read_results  # noqa: E402
+from alike_text import alike_text, columns  # noqa: E402
 
 from SpineSegLib.models import Card, registry  # noqa: E402
 
@@ -61,8 +65,9 @@ def weights_table() -> str:
 
 
 def networks_table() -> str:
-    """Return all networks of the papers: size and work, ours and as printed."""
-    rows = []
+    """Return all networks of the papers: size and work, ours and as printed, time, and Dice of narrow variants."""
+    rows, plan = [], read_plan()
+    results = read_results(plan)
     for card in sorted(registry().values(), key=lambda card: (_paper(card), card.name)):
         counts, printed = card.network["counts"], (card.paper or {}).get("reported") or {}
         size = "×".join(str(side) for side in card.input["size"])
@@ -75,11 +80,12 @@ def networks_table() -> str:
                 f"{printed['parameters'] / 1e6:.2f}" if "parameters" in printed else "–",
                 f"{counts['multiply_adds'] / 1e9:.2f} at {size}",
                 f"{printed['multiply_adds'] / 1e9:.2f}" if "multiply_adds" in printed else "–",
+                *columns(card.name, plan, results),
                 "bundled" if card.weights.bundled else "none yet",
             ]
         )
-    head = ["model", "paper", "for", "M parameters", "printed", "G multiply-adds", "printed", "weights"]
-    return table(head, rows, right=(3, 4, 5, 6))
+    head = ["model", "paper", "for", "M parameters", "printed", "G multiply-adds", "printed", "ms"]
+    return table([*head, "Dice, narrow (M)", "weights"], rows, right=(3, 4, 5, 6, 7))
 
 
 def _paper(card: Card) -> int:
@@ -91,7 +97,7 @@ def _images(card: Card) -> str:
     return " ".join([", ".join(card.view), " and ".join(kind[modality] for modality in card.modality)]).strip()
 
 
-TABLES = {"weights": weights_table, "networks": networks_table}
+TABLES = {"weights": weights_table, "networks": networks_table, "alike": alike_text}
 
 
 def with_tables(text: str) -> str:
