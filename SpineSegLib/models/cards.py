@@ -73,11 +73,16 @@ class Card:
     paper: Mapping[str, object] | None
     weights: Weights
 
+    @property
+    def takes_volumes(self) -> bool:
+        """Whether it takes a volume: all at once, or, for a model of pictures, slice by slice."""
+        return self.dimension == 3 or bool(self.pipeline["arguments"].get("volumes"))
+
     def misfit(self, image: Image) -> str | None:
         """Say in words why the model is not for this image, or return None when it is."""
         if image.modality and image.modality not in self.modality:
             return f"it is {_ARTICLE[image.modality]} and {self.name} takes {_list(self.modality)}"
-        if self.dimension == 2 and not image.geometry.is_2d:
+        if self.dimension == 2 and not image.geometry.is_2d and not self.takes_volumes:
             return f"it has {image.geometry.shape[0]} slices and {self.name} takes a single picture"
         if self.dimension == 3 and image.geometry.is_2d:
             return f"it is a single slice and {self.name} takes a volume"
@@ -167,7 +172,14 @@ def registry() -> Mapping[str, Card]:
 
 
 def card(name: str) -> Card:
-    """Return one model's card; InputError naming the nearest models when there is none of that name."""
+    """Return one model's card; InputError naming the nearest models when there is none of that name.
+
+    Parameters
+    ----------
+    name : of a card in the registry, or a card's file, ending in ``.json``
+    """
+    if str(name).lower().endswith(".json"):
+        return read_card(Path(name))
     known = registry()
     if name not in known:
         near = difflib.get_close_matches(name, known, n=3, cutoff=0.4) or sorted(known)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -38,6 +39,26 @@ def _safe(path: Path, of: str) -> dict[str, torch.Tensor]:
         return load_file(str(path))
     except (SafetensorError, OSError, ValueError) as error:
         raise problem(path, f"no safetensors file ({error})", f"weights of {of}", "Install them again") from error
+
+
+def read_pruned(path: Path) -> dict[str, list[int]]:
+    """Return the shapes of tensors that pruning made smaller, as a safetensors file itself says; empty if it does not.
+
+    Raises
+    ------
+    InputError : what the file says there is no such thing
+    """
+    from safetensors import SafetensorError, safe_open
+
+    try:
+        with safe_open(str(path), "pt") as file:
+            said = json.loads((file.metadata() or {}).get("pruned", "{}"))
+        return {str(name): [int(size) for size in shape] for name, shape in said.items()}
+    except SafetensorError:
+        return {}  # `read_tensors` says that it is no such file.
+    except (OSError, ValueError, TypeError, AttributeError) as error:
+        step = "Prune again, or name another file"
+        raise problem(path, f"a note of pruned layers that cannot be read ({error})", "shapes by name", step) from error
 
 
 def _pickled(path: Path, of: str) -> dict[str, torch.Tensor]:

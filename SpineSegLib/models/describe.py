@@ -3,13 +3,30 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import TYPE_CHECKING
 
 from SpineSegLib.models.cards import Card
 from SpineSegLib.models.weights import weights_state
 
+if TYPE_CHECKING:
+    import torch
+    from torch import nn
+
 
 def count(model: Card) -> tuple[int, int]:
-    """Return parameters and multiply-adds at the card's input size, counted on a network without memory (meta device).
+    """Return parameters and multiply-adds at the card's input size, of a network without memory (meta device)."""
+    import torch
+
+    from SpineSegLib.networks import build
+
+    with torch.device("meta"):
+        network = build(model.network["name"], model.network["arguments"])
+        picture = torch.empty(1, int(model.input["channels"]), *map(int, model.input["size"]))
+    return counts_of(network, picture)
+
+
+def counts_of(network: nn.Module, picture: torch.Tensor) -> tuple[int, int]:
+    """Return the parameters of a network and its multiply-adds on a picture; both may be on the meta device.
 
     A multiply-add is one multiplication with its addition in a convolution or matrix product: half of the floating
     point operations that PyTorch's counter reports.
@@ -17,14 +34,9 @@ def count(model: Card) -> tuple[int, int]:
     import torch
     from torch.utils.flop_counter import FlopCounterMode
 
-    from SpineSegLib.networks import build
-
-    with torch.device("meta"):
-        network = build(model.network["name"], model.network["arguments"]).eval()
-        picture = torch.empty(1, int(model.input["channels"]), *map(int, model.input["size"]))
     parameters = sum(parameter.numel() for parameter in network.parameters())
     with FlopCounterMode(display=False) as counter, torch.no_grad():
-        network(picture)
+        network.eval()(picture)
     return parameters, counter.get_total_flops() // 2
 
 

@@ -7,6 +7,7 @@ unless `install_weights` is called with an address.
 from __future__ import annotations
 
 import hashlib
+import json
 import os
 import shutil
 import sys
@@ -18,7 +19,7 @@ from typing import TYPE_CHECKING
 from SpineSegLib.errors import InputError, problem
 from SpineSegLib.io import written_whole
 from SpineSegLib.models.cards import Card, card
-from SpineSegLib.models.checkpoints import FOREIGN, encoder_among, read_tensors
+from SpineSegLib.models.checkpoints import FOREIGN, encoder_among, read_pruned, read_tensors
 from SpineSegLib.progress import Progress, silent
 from SpineSegLib.resources import resource
 
@@ -182,7 +183,8 @@ def save_weights(network: nn.Module, path: Path) -> dict[str, object]:
     """Write a network's weights in float16 safetensors and return ``{"sha256", "bytes"}``.
 
     What is not trained stays as it is: counters of batch normalisation, its running statistics, of which small ones
-    would vanish, and fixed tables.
+    would vanish, and fixed tables. Of a pruned network, the file says which tensors are smaller than the card's, so
+    that it loads with the card of the whole one.
     """
     from safetensors.torch import save_file
 
@@ -192,8 +194,10 @@ def save_weights(network: nn.Module, path: Path) -> dict[str, object]:
         value = value.detach().cpu().contiguous()
         return value.half() if name in trained else value
 
+    pruned = getattr(network, "pruned", None)
+    said = {"pruned": json.dumps(pruned)} if pruned else None
     with written_whole(path) as part:
-        save_file({name: halve(name, value) for name, value in network.state_dict().items()}, str(part))
+        save_file({name: halve(name, value) for name, value in network.state_dict().items()}, str(part), said)
     return {"sha256": file_sha256(path), "bytes": path.stat().st_size}
 
 
@@ -225,6 +229,7 @@ def initial_network(model: Card, weights: str | Path) -> nn.Module:
     tensors = read_tensors(path, model.name)
     network = build(model.network["name"], model.network["arguments"])
     own = network.state_dict()
+    # Names alone decide: a pruned file's shapes differ.
     encoder = {} if own.keys() == tensors.keys() else encoder_among(tensors, own)
     if not encoder:
         return _load(path, model)
@@ -235,7 +240,7 @@ def initial_network(model: Card, weights: str | Path) -> nn.Module:
 
 def _load(path: Path, model: Card) -> nn.Module:
     tensors = read_tensors(path, model.name)
-    network = _blank(model, tensors)
+    network = _blank(model, tensors, path)
     own = network.state_dict()
     wrong = sorted(own.keys() ^ tensors.keys()) or [n for n in own if own[n].shape != tensors[n].shape]
     if wrong:
@@ -246,18 +251,25 @@ def _load(path: Path, model: Card) -> nn.Module:
     return network.eval()
 
 
-def _blank(model: Card, tensors: Mapping[str, torch.Tensor]) -> nn.Module:
-    """Return the card's network, on whose first values no time is spent where all of them will be replaced."""
+def _blank(model: Card, tensors: Mapping[str, torch.Tensor], path: Path) -> nn.Module:
+    """Return the card's network, pruned as the file is; no time is spent on first values that will be replaced."""
     import torch
 
     from SpineSegLib.networks import build
 
-    with torch.device("meta"):
-        network = build(model.network["name"], model.network["arguments"])
+    arguments = dict(model.network["arguments"])
+    pruned = {**arguments.get("pruned", {}), **read_pruned(path)}
+    arguments |= {"pruned": pruned} if pruned else {}
+    try:
+        with torch.device("meta"):
+            network = build(model.network["name"], arguments)
+    except ValueError as error:
+        step = "Name this model's own weights"
+        raise problem(path, f"pruned layers of another network ({error})", f"those of {model.name}", step) from error
     every = {name for name, _ in (*network.named_parameters(), *network.named_buffers())}
     if every <= tensors.keys():
         return network.to_empty(device="cpu")
-    return build(model.network["name"], model.network["arguments"])
+    return build(model.network["name"], arguments)
 
 
 def _finite(tensors: Mapping[str, torch.Tensor], path: Path, model: Card) -> None:

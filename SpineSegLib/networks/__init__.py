@@ -38,6 +38,8 @@ NETWORKS: dict[str, str] = {
     "unet-plus-plus": "unet_plus_plus:UNetPlusPlus",
     "unext": "unext:UNeXt",
     "vm-unet-v2": "vm_unet_v2:VMUNetV2",
+    "yolo11": "yolo11:YOLO11",
+    "yolo11-seg": "yolo11:YOLO11Seg",
     "yolo-unet": "yolo_unet:YoloUNet",
 }
 """Name that a model card uses -> module of this package and its constructor; torch is imported only by `build`."""
@@ -45,6 +47,12 @@ NETWORKS: dict[str, str] = {
 
 def build(name: str, arguments: Mapping[str, object] | None = None) -> nn.Module:
     """Return a network with random weights.
+
+    Parameters
+    ----------
+    name : in `NETWORKS`
+    arguments : of its constructor; and ``pruned``, the shapes of those tensors that are smaller than the constructor
+        makes them, filters having been removed (`resize`)
 
     Raises
     ------
@@ -54,8 +62,11 @@ def build(name: str, arguments: Mapping[str, object] | None = None) -> nn.Module
         msg = f"network is {name!r}, expected one of {', '.join(NETWORKS)}"
         raise ValueError(msg)
     module, constructor = NETWORKS[name].split(":")
+    arguments = dict(arguments or {})
+    pruned = arguments.pop("pruned", {})
     try:
-        return getattr(import_module(f"SpineSegLib.networks.{module}"), constructor)(**dict(arguments or {}))
+        network = getattr(import_module(f"SpineSegLib.networks.{module}"), constructor)(**arguments)
     except TypeError as error:
-        msg = f"network {name!r} does not take the arguments {dict(arguments or {})}: {error}"
+        msg = f"network {name!r} does not take the arguments {arguments}: {error}"
         raise ValueError(msg) from error
+    return import_module("SpineSegLib.networks.resize").resize(network, pruned) if pruned else network
