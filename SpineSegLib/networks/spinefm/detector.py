@@ -196,8 +196,8 @@ class Detector(MaskRCNN):
     def dense(self, x: torch.Tensor) -> torch.Tensor:
         """Return the objectness (n, anchors) of pictures (n, channels, h, w), all heads having run once.
 
-        The pictures are brought to squares. Everything has a fixed shape: as many boxes and masks as there are proposals and detections at most. For
-        counting; nothing is found with it.
+        The pictures are brought to squares. Everything has a fixed shape: as many boxes and masks as there are
+        proposals and detections at most. For counting; nothing is found with it.
         """
         mean, deviation = (
             torch.tensor(values, device=x.device).view(-1, 1, 1)
