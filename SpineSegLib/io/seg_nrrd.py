@@ -24,8 +24,9 @@ _CONFIDENCE = "SpineSeg.Confidence"
 
 
 def is_segmentation(header: NrrdHeader) -> bool:
-    """Tell whether a NRRD file holds a Slicer segmentation."""
-    return any(re.fullmatch(r"Segment\d+_(ID|Name|LabelValue)", key) for key in header.keys)
+    """Tell whether a NRRD file holds a Slicer segmentation, which may be one without any segment."""
+    pattern = r"Segment\d+_(ID|Name|LabelValue)|Segmentation_(Contained|Master|Source)Representation(Names)?"
+    return any(re.fullmatch(pattern, key) for key in header.keys)
 
 
 def write_seg_nrrd(segmentation: Segmentation, path: Path) -> None:

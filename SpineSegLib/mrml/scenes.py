@@ -26,7 +26,7 @@ def write_scene(image: Image, segmentation: Segmentation | None, path: str | Pat
 
     Parameters
     ----------
-    image, segmentation : the segmentation, if any, may lie on another grid
+    image, segmentation : the segmentation may lie on another grid; without segments it is left out
     path : ``.mrb`` file
     name : name of the volume in the scene; the file's stem unless given
 
@@ -41,7 +41,8 @@ def write_scene(image: Image, segmentation: Segmentation | None, path: str | Pat
     with written_whole(path) as temporary, tempfile.TemporaryDirectory(prefix="SpineSeg-") as folder:
         scene = _empty_scene(slicer, folder)
         volumeNode = add_volume(scene, image, name or path.stem)
-        if segmentation is not None:
+        # slicer-core ends the process when it writes a segmentation without segments.
+        if segmentation is not None and segmentation.segments:
             segmentationNode = scene.AddNewNodeByClass(
                 "vtkMRMLSegmentationNode", f"{volumeNode.GetName()} segmentation"
             )
