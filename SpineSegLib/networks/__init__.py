@@ -33,6 +33,7 @@ NETWORKS: dict[str, str] = {
     "spinefm": "spinefm:SpineFM",
     "swin-unet": "swin_unet:SwinUNet",
     "trans-unet": "trans_unet:TransUNet",
+    "triview": "triview:TriViewLinkNet",
     "unet": "unet:UNet",
     "unet3plus": "unet3plus:UNet3Plus",
     "unet-plus-plus": "unet_plus_plus:UNetPlusPlus",
