@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
+from SpineSegLib.anatomy import LEVELS
 from SpineSegLib.errors import problem
-from SpineSegLib.image import Image, Reorientation, Segmentation
+from SpineSegLib.image import Image, Reorientation, Segment, Segmentation
 from SpineSegLib.io.atomic import written_whole
 from SpineSegLib.io.planes import Plane, film_plane, volume_planes
 from SpineSegLib.io.suffixes import suffix_of
@@ -115,22 +117,43 @@ def _outline(mask: np.ndarray, thickness: int) -> np.ndarray:
 
 
 def _draw_names(pen: ImageDraw.ImageDraw, masks: list, canvas: tuple[int, int], size: int) -> None:
-    """Write each structure's name at its right side, where no other name is in the way."""
+    """Write each structure's name at its right side, or left, or on it, where no other name is in the way."""
     font = _font(size)
     taken: list[tuple[float, float, float, float]] = []
+    names = short_names([segment for segment, _ in masks])
     for segment, mask in sorted(masks, key=lambda item: item[0].structure.order):
         rows, columns = np.nonzero(mask)
         if not rows.size:
             continue
-        left, top, right, bottom = pen.textbbox((0, 0), segment.name, font=font)
+        name = names[segment]
+        left, top, right, bottom = pen.textbbox((0, 0), name, font=font)
         width, height = right - left, bottom - top
         y = min(max(float(rows.mean()) - height / 2, 0), canvas[1] - height - 2)
-        for x in (columns.max() + 5, columns.min() - width - 5):
+        for x in (columns.max() + 5, columns.min() - width - 5, float(columns.mean()) - width / 2):
             box = (x, y, x + width, y + height)
             if x >= 0 and x + width < canvas[0] and not any(_meet(box, other) for other in taken):
                 taken.append(box)
-                _text(pen, (x - left, y - top), segment.name, font, segment.colour)
+                _text(pen, (x - left, y - top), name, font, segment.colour)
                 break
+
+
+def short_names(segments: Sequence[Segment]) -> dict[Segment, str]:
+    """Return what is written beside each structure: its name, or less where that tells it apart as well.
+
+    Of vertebrae, bodies or other parts that are all of one kind it is the level (``C5`` for ``C5 body``); of one whose
+    level is not known its number (``2nd`` for ``unlabelled, 2nd from the top``).
+    """
+    parts = [each.structure for each in segments if each.structure.level in LEVELS]
+    alike = len({structure.kind for structure in parts}) == 1 and len(set(parts)) == len(parts)
+    names = {}
+    for segment in segments:
+        structure, name = segment.structure, segment.name
+        if alike and structure in parts:
+            name = name.replace(structure.name, structure.level)
+        elif structure.level is None:
+            name = name.removeprefix("unlabelled, ").removesuffix(" from the top")
+        names[segment] = name
+    return names
 
 
 def _meet(a: tuple[float, ...], b: tuple[float, ...]) -> bool:

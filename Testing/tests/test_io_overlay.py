@@ -66,6 +66,36 @@ def test_names_are_written_beside_few_segments_and_not_beside_many():
     assert np.ptp(grey, axis=-1).max() == 0
 
 
+def test_vertebrae_of_one_kind_are_written_as_their_levels_and_unknown_ones_as_their_number():
+    from SpineSegLib.image import Segment
+    from SpineSegLib.io.overlay import short_names
+
+    bodies = [
+        Segment(Structure("body", level), 0, n, name)
+        for n, (level, name) in enumerate((("C4", ""), ("C5", "C5 body (doubtful)")), 1)
+    ]
+    assert list(short_names(bodies).values()) == ["C4", "C5 (doubtful)"]
+    unknown = [Segment(Structure("bodies"), 0, n, f"unlabelled, {n}th from the top") for n in (4, 5)]
+    assert list(short_names(unknown).values()) == ["4th", "5th"]
+    mixed = [*bodies[:1], Segment(Structure("spinous process", "C4"), 0, 3), Segment(Structure("spine"), 0, 4)]
+    assert list(short_names(mixed).values()) == ["C4 body", "C4 spinous process", "spine"]
+
+
+def test_a_name_that_fits_nowhere_beside_is_written_on_the_structure():
+    image = film(300, 90)
+    mask = np.zeros(image.geometry.shape, bool)
+    mask[0, 100:200] = True
+    drawn = np.asarray(
+        draw_overlay(image, Segmentation.from_masks({Structure("vertebra", "C4"): mask}, image.geometry))
+    )
+    plain = draw_overlay(image, Segmentation.from_masks({Structure("spine"): mask & False}, image.geometry))
+    colour = np.array(Structure("vertebra", "C4").colour)
+    rows = drawn.shape[0] * 150 // 326
+    middle = drawn[rows - 20 : rows + 20, 10:-10].astype(int)
+    assert (np.abs(middle - colour).max(axis=-1) < 40).sum() > 15
+    assert drawn.shape[1] == plain.width
+
+
 def test_pixels_that_are_not_square_are_stretched():
     image = film(300, 500, np.diag([-0.2, -0.4, 1, 1]))
     plane = film_plane(image, with_boxes(image, C4=(100, 100)))
