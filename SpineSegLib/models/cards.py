@@ -52,7 +52,8 @@ class Card:
     dimension : 2 for radiographs, 3 for volumes
     view : views that it was made for, such as ``("AP", "lateral")``
     structures : what it segments
-    input : size (rows, columns), channels, intensity, and spacing in mm where it has one
+    input : size (rows, columns; slices before them where the network takes volumes), channels, intensity, and spacing
+        in mm where it has one
     network : name, arguments, ``counts`` of parameters and multiply-adds as `describe.count` measures them, and, where
         the usual choice is not the best, ``features``: the dotted name of the module whose output Grad-CAM looks at
     pipeline : name and arguments

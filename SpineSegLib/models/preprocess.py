@@ -5,7 +5,7 @@ Training and inference call the same functions with the same card, so that a net
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -76,6 +76,22 @@ def smoothed(array: np.ndarray, how: Mapping[str, object], *, step: float = 1.0)
     from scipy import ndimage
 
     return ndimage.gaussian_filter(array.astype(np.float32), float(how["smooth"]["sigma"]) / step)
+
+
+def coarsened(array: np.ndarray, old: Sequence[float], new: float) -> np.ndarray:
+    """Return float32 values, smoothed along axes that are to be sampled more coarsely, so that noise does not alias.
+
+    Parameters
+    ----------
+    array : k, j, i
+    old : mm of a voxel along each axis
+    new : mm that it will be sampled at
+    """
+    from scipy import ndimage
+
+    sigma = [0.5 * np.sqrt(max((new / float(size)) ** 2 - 1, 0)) for size in old]
+    values = array.astype(np.float32)
+    return ndimage.gaussian_filter(values, sigma, truncate=2.5) if any(sigma) else values
 
 
 def denoised(picture: np.ndarray, *, h: float = 10, template: int = 7, search: int = 21) -> np.ndarray:

@@ -94,11 +94,19 @@ class ResNetEncoder(nn.Module):
             if isinstance(module, nn.Conv2d):
                 nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
 
-    def forward(self, x: torch.Tensor) -> list[torch.Tensor]:
-        """Return the outputs of the stages, at 1/4, 1/8, 1/16 and 1/32 of the image (n, channels, h, w)."""
-        x = self.maxpool(torch.relu(self.bn1(self.conv1(x))))
-        stages = []
+    def stem(self, x: torch.Tensor) -> torch.Tensor:
+        """Return what the first convolution finds in images (n, channels, h, w), at 1/2 of their size."""
+        return torch.relu(self.bn1(self.conv1(x)))
+
+    def stages(self, stem: torch.Tensor) -> list[torch.Tensor]:
+        """Return the outputs of the stages, at 1/2, 1/4, 1/8 and 1/16 of the stem's."""
+        x = self.maxpool(stem)
+        found = []
         for number in range(1, len(self.widths) + 1):
             x = self.get_submodule(f"layer{number}")(x)
-            stages.append(x)
-        return stages
+            found.append(x)
+        return found
+
+    def forward(self, x: torch.Tensor) -> list[torch.Tensor]:
+        """Return the outputs of the stages, at 1/4, 1/8, 1/16 and 1/32 of the image (n, channels, h, w)."""
+        return self.stages(self.stem(x))

@@ -58,7 +58,7 @@ class Trial:
         return cls(key, _notes().get(key, {}).get("verdict"))
 
     def conclude(self, exact: torch.Tensor, rounded: torch.Tensor, seconds: float, seconds_rounded: float) -> None:
-        """Compare probabilities (n, classes, h, w) of both precisions and note the verdict.
+        """Compare probabilities (n, classes, h, w), or of volumes, of both precisions and note the verdict.
 
         Where neither finds anything there is nothing to compare, and the next image will tell.
         """
@@ -76,8 +76,8 @@ class Trial:
 
 def worst_dice(one: torch.Tensor, two: torch.Tensor) -> float | None:
     """Return the smallest Dice over the classes of masks at probability 0.5; None where there are no masks."""
-    a, b = one > 0.5, two > 0.5
-    axes = (0, 2, 3)
+    a, b = one.flatten(2) > 0.5, two.flatten(2) > 0.5
+    axes = (0, 2)
     sizes = a.sum(axes) + b.sum(axes)
     found = [float(2 * both / size) for both, size in zip((a & b).sum(axes), sizes, strict=True) if size]
     return min(found, default=None)

@@ -61,7 +61,7 @@ class Runner:
     notes: list[str] = field(default_factory=list)
 
     def __call__(self, pictures: torch.Tensor, *, points: Sequence[torch.Tensor] | None = None) -> torch.Tensor:
-        """Return probabilities (n, classes, h, w) of pictures (n, channels, h, w), float32 on the CPU.
+        """Return probabilities (n, classes, h, w) of pictures (n, channels, h, w), float32 on the CPU; volumes alike.
 
         Parameters
         ----------
@@ -81,7 +81,9 @@ class Runner:
 
         start = time.perf_counter()
         reduced = precision == "bfloat16"
-        pictures = pictures.to(self.device, memory_format=torch.channels_last)
+        pictures = pictures.to(self.device)
+        if pictures.ndim == 4:  # Of a volume, the network itself makes slices.
+            pictures = pictures.contiguous(memory_format=torch.channels_last)
         with torch.inference_mode(), torch.autocast(self.device, torch.bfloat16, enabled=reduced):
             logits = self.network(pictures) if points is None else self.network.prompted(pictures, points)
             return torch.sigmoid(logits.float()).cpu(), time.perf_counter() - start
@@ -89,6 +91,7 @@ class Runner:
 
 def _pipelines() -> Mapping[str, Callable]:
     from SpineSegLib.pipelines.prompted import prompted
+    from SpineSegLib.pipelines.slabs import slabs
     from SpineSegLib.pipelines.slicewise import slicewise
     from SpineSegLib.pipelines.spinefm import spinefm
     from SpineSegLib.pipelines.whole_image import whole_image
@@ -98,6 +101,7 @@ def _pipelines() -> Mapping[str, Callable]:
     return {
         "in-parts": in_parts,
         "prompted": prompted,
+        "slabs": slabs,
         "slicewise": slicewise,
         "spinefm": spinefm,
         "whole-image": whole_image,

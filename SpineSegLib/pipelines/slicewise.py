@@ -14,7 +14,7 @@ from scipy import ndimage
 
 from SpineSegLib.image import Image, Reorientation, Segmentation, resample
 from SpineSegLib.models import Card
-from SpineSegLib.models.preprocess import PLANES, scale_intensity, smoothed
+from SpineSegLib.models.preprocess import PLANES, coarsened, scale_intensity, smoothed
 from SpineSegLib.pipelines.masks import large_parts, with_bright_rim
 from SpineSegLib.pipelines.run import Runner
 from SpineSegLib.progress import Progress
@@ -54,7 +54,7 @@ def slicewise(
     turned = turn.geometry(image.geometry)
     grid = turned.with_step(step)
     report(0, 1, "resampling the volume")
-    volume = _coarsened(turn.apply(image.array), turned.step, step)
+    volume = coarsened(turn.apply(image.array), turned.step, step)
     volume = smoothed(resample(volume, turned, grid, fill=float(volume.min())), card.input["intensity"])
     volume = scale_intensity(volume, card.input["intensity"])
     box = _patient(volume)
@@ -84,13 +84,6 @@ def slicewise(
             probabilities[structure] = found
     report(total + 1, total + 1, "done")
     return Segmentation.from_masks(masks, image.geometry, probabilities)
-
-
-def _coarsened(array: np.ndarray, old: np.ndarray, new: float) -> np.ndarray:
-    """Return float32 values, smoothed along axes that are to be sampled more coarsely, so that noise does not alias."""
-    sigma = [0.5 * np.sqrt(max((new / float(size)) ** 2 - 1, 0)) for size in old]
-    values = array.astype(np.float32)
-    return ndimage.gaussian_filter(values, sigma, truncate=2.5) if any(sigma) else values
 
 
 def _patient(volume: np.ndarray, *, air: float = 0.05) -> tuple[slice, ...]:

@@ -80,7 +80,7 @@ class Fit(lightning.LightningModule):
     def loss(self, logits: torch.Tensor, masks: torch.Tensor) -> torch.Tensor:
         """Return the recipe's loss; it is computed in float32 whatever the network computed in."""
         with torch.autocast(logits.device.type, enabled=False):
-            return weighted_loss(logits.float(), masks, self.recipe.loss)
+            return weighted_loss(_as_pictures(logits.float()), _as_pictures(masks), self.recipe.loss)
 
     def on_train_epoch_start(self) -> None:
         """Draw what the network itself draws (drop-out) from seed and epoch, so that a resumed run draws the same."""
@@ -124,8 +124,8 @@ class Fit(lightning.LightningModule):
             return
         prompted = hasattr(self.trained, "training_logits")
         logits = self.trained.training_logits(images, masks) if prompted else self(images)
-        found = logits > 0
-        counts = torch.stack([each.sum(dim=(0, 2, 3)) for each in (found * masks, found, masks)])
+        found, there = _as_pictures(logits) > 0, _as_pictures(masks) > 0.5  # Soft masks are shares of a voxel.
+        counts = torch.stack([each.sum(dim=(0, 2, 3)) for each in (found & there, found, there)])
         self.counts = self.counts + counts.float()
         if not hasattr(self.trained, "training_loss"):
             self.log("validation_loss", self.loss(logits, masks), **options)
@@ -175,6 +175,11 @@ class Fit(lightning.LightningModule):
             return rising * 0.5 * (1 + math.cos(math.pi * min(1.0, max(0, step - warm) / max(1, total - warm))))
 
         return {"scheduler": torch.optim.lr_scheduler.LambdaLR(optimiser, factor_at), "interval": "step"}
+
+
+def _as_pictures(values: torch.Tensor) -> torch.Tensor:
+    """Return (n, classes, h, w) as it is; of volumes (n, classes, d, h, w) the slices one below the other."""
+    return values.flatten(2, 3) if values.ndim == 5 else values
 
 
 def _channels_last(images: torch.Tensor) -> torch.Tensor:

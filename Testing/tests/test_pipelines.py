@@ -275,10 +275,10 @@ def test_bfloat16_finds_the_same(weighted):
 
 
 def test_noise_does_not_alias_when_a_fine_scan_is_sampled_coarsely():
-    from SpineSegLib.pipelines.slicewise import _coarsened
+    from SpineSegLib.models.preprocess import coarsened
 
     fine = Geometry((40, 160, 160), np.diag([-0.4, -0.4, 2, 1]))
     coarse = fine.with_step(1.6)
     noise = np.random.default_rng(1).normal(0, 100, fine.shape).astype(np.float32)
-    smooth = resample(_coarsened(noise, fine.step, 1.6), fine, coarse, fill=0)
+    smooth = resample(coarsened(noise, fine.step, 1.6), fine, coarse, fill=0)
     assert smooth.std() < 0.4 * resample(noise, fine, coarse, fill=0).std()

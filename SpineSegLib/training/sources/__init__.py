@@ -13,6 +13,7 @@ from SpineSegLib.training.sources.mixed import MixedSource
 from SpineSegLib.training.sources.patches import PatchSource
 from SpineSegLib.training.sources.pictures import PictureSource
 from SpineSegLib.training.sources.prompted import ClassifiedSource, PromptedSource
+from SpineSegLib.training.sources.slabs import SlabSource
 from SpineSegLib.training.sources.slices import SliceSource
 from SpineSegLib.training.sources.triples import TripleSource
 from SpineSegLib.training.sources.volumes import Scan, phantom_scan, targets_of
@@ -27,6 +28,7 @@ __all__ = [
     "PictureSource",
     "PromptedSource",
     "Scan",
+    "SlabSource",
     "SliceSource",
     "TripleSource",
     "phantom_scan",
@@ -41,6 +43,7 @@ SOURCES = {
     "patches": PatchSource,
     "pictures": PictureSource,
     "prompted": PromptedSource,
+    "slabs": SlabSource,
     "slices": SliceSource,
     "triples": TripleSource,
 }

@@ -52,8 +52,8 @@ class SliceSource(VolumeSource):
         volume, target, spine = self.pool[random.integers(len(self.pool))]
         plane = PLANES[self.planes[random.integers(len(self.planes))]]
         points = self._grid(volume.shape, spine, plane, random)
-        values = _sampled(volume, points) - 1000
-        masks = [_sampled(mask, points[len(points) // 2][None], offset=0)[0] > 0.5 for mask in target]
+        values = sampled(volume, points) - 1000
+        masks = [sampled(mask, points[len(points) // 2][None], offset=0)[0] > 0.5 for mask in target]
         picture = scale_intensity(values, self.input["intensity"])
         if random.random() < self.cropped:
             _crop(picture, masks, random)
@@ -101,7 +101,7 @@ def _crop(picture: np.ndarray, masks: list[np.ndarray], random: np.random.Genera
         mask[outside] = False
 
 
-def _sampled(volume: np.ndarray, points: np.ndarray, *, offset: float = 1000) -> np.ndarray:
+def sampled(volume: np.ndarray, points: np.ndarray, *, offset: float = 1000) -> np.ndarray:
     """Return ``volume + offset`` at voxel positions (…, 3), linear, 0 outside; only the part that is needed is read."""
     low = np.clip(np.floor(points.min(axis=(0, 1, 2))).astype(int) - 1, 0, np.array(volume.shape) - 2)
     high = np.clip(np.ceil(points.max(axis=(0, 1, 2))).astype(int) + 2, low + 2, volume.shape)

@@ -10,6 +10,7 @@ import torch
 
 from SpineSegLib.anatomy import COLLECTIVES, Structure
 from SpineSegLib.image import Image, Reorientation, Segmentation, resample
+from SpineSegLib.models.preprocess import coarsened
 from SpineSegLib.phantom.build import build_body
 from SpineSegLib.phantom.imaging.ct import body_hounsfield
 from SpineSegLib.phantom.parameters import Curve
@@ -93,7 +94,7 @@ class Scan:
             values = turn.apply(array).astype(np.float32)
             return np.ascontiguousarray(values) if same else resample(values, turned, self.geometry, fill=fill)
 
-        self.hu = moved(image.array, -1000)
+        self.hu = moved(turn.undo(coarsened(turn.apply(image.array), turned.step, step)), -1000)
         spine = masks_of(segmentation, [*targets, BONE])
         masks = np.stack([moved(mask, 0) > 0.5 for mask in spine])
         self.target, self.bone = masks[:-1], masks[-1]
@@ -183,12 +184,16 @@ class VolumeSource(torch.utils.data.Dataset):
 
     def _volume(self, random: np.random.Generator) -> tuple[Scan, np.ndarray]:
         real = self.scans[random.integers(len(self.scans))] if self.scans else None
-        scan = phantom_scan(self.targets, self.step, random) if random.random() < self.phantoms else real
+        scan = self.patient(random) if random.random() < self.phantoms else real
         volume = scan.hu
         if scan is not real and real is not None and random.random() < self.backgrounds:
             volume = with_background(volume, scan.bone, real.hu, real.bone, scan.step, random)
         plain = random.random() < self.plain
         return scan, volume.copy() if plain else randomise_ct(volume, scan.bone, scan.step, random)
+
+    def patient(self, random: np.random.Generator) -> Scan:
+        """Return a new digital patient."""
+        return phantom_scan(self.targets, self.step, random)
 
     def random(self, index: int) -> np.random.Generator:
         """Return what draws sample `index` of this epoch."""
