@@ -66,8 +66,8 @@ class Crop:
         more = max(x1 - x0, (y1 - y0) * self.aspect) * self.margin
         limits = ((y0 - more / self.aspect, y1 + more / self.aspect), (x0 - more, x1 + more))
         return tuple(
-            slice(max(0, int(np.ceil(low - 0.5))), max(0, min(count, int(np.floor(high + 0.5)))))
-            for (low, high), count in zip(limits, self.shape, strict=True)
+            slice(max(inner.start, int(np.ceil(low - 0.5))), min(inner.stop, int(np.floor(high + 0.5))))
+            for (low, high), inner in zip(limits, self.inside, strict=True)
         )
 
     def cut(self, picture: np.ndarray, *, labels: bool = False) -> np.ndarray:
