@@ -85,7 +85,7 @@ class Block(nn.Module):
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """Return (n, h, w, channels) from the same, with gradients."""
-        images, height, width, channels = x.shape
+        images, height, width = x.shape[:3]
         qkv = self.attn.qkv(self.norm1(x))
         side = self.window
         if side:
@@ -97,7 +97,7 @@ class Block(nn.Module):
         found = attention(*qkv.flatten(1, -4).unbind(0), *self.tables(*qkv.shape[-3:-1]))
         if side:
             found = found.view(images, down, across, self.heads, side, side, -1).permute(0, 1, 4, 2, 5, 3, 6)
-            found = found.reshape(images, down * side, across * side, channels)[:, :height, :width]
+            found = found.reshape(images, down * side, across * side, -1)[:, :height, :width]
         else:
             found = found.view(images, self.heads, height, width, -1).permute(0, 2, 3, 1, 4).flatten(3)
         x = x + self.after_attention(self.attn.proj(found))
