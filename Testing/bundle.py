@@ -1,6 +1,6 @@
 """Bundle the weights of a training run with SpineSeg, and put what they measurably reach on their card.
 
-    python3 Testing/run.py python Testing/bundle.py RUN_FOLDER [--folds FOLDER… --data DIR] [--note TEXT]
+    python3 Testing/run.py python Testing/bundle.py RUN_FOLDER [--model NAME] [--folds FOLDER… --data DIR] [--note TEXT]
 
 Copies ``weights.safetensors`` to ``Resources/Models`` and rewrites the ``weights`` entry of the model's card from the
 run's ``card.json``. The scores are measured by `segment` and `evaluate` on cases that were never trained on
@@ -46,18 +46,21 @@ HELD_OUT = {
 def main() -> int:
     """Copy, measure, write the card."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("run", type=Path, metavar="RUN_FOLDER", help="what `train` wrote")
+    parser.add_argument("run", type=Path, metavar="RUN_FOLDER", help="what `train` or `prune` wrote")
     parser.add_argument("--folds", type=Path, nargs="+", default=[], metavar="FOLDER", help="runs with --fold 0, 1, …")
     parser.add_argument("--data", type=Path, metavar="DIR", help="data of the folds")
+    parser.add_argument("--model", metavar="NAME", help="card to put it on, such as that of a pruned network")
     parser.add_argument("--note", help="what else the card should say of the training")
     parser.add_argument("--dry", action="store_true", help="measure and print, change nothing")
     options = parser.parse_args()
     facts = json.loads((options.run / "card.json").read_text(encoding="utf-8"))
-    entry, name = facts["weights"], facts["recipe"]["model"]
+    entry, name = facts["weights"], options.model or facts["recipe"]["model"]
+    entry["file"] = f"{name}.safetensors"
     if options.note:
         entry["training"]["note"] = options.note
     weights = options.run / "weights.safetensors"
-    scores = [score for held_out in HELD_OUT.get(name, ()) for score in measured(name, held_out(name), weights)]
+    sets = HELD_OUT.get(name.removesuffix("-pruned"), ())
+    scores = [score for held_out in sets for score in measured(name, held_out(name), weights)]
     scores += measured(name, folds(options.folds, options.data), None)
     for score in scores:
         print(f"{score['case']}: {score['structure']} {score['metric']} {score['value']}")
@@ -68,6 +71,7 @@ def main() -> int:
     path = models / f"{name}.json"
     card = json.loads(path.read_text(encoding="utf-8"))
     card["weights"] = {"bundled": True, **entry, "scores": scores}
+    card["network"] = facts.get("network", card["network"])  # smaller than it was, when it was pruned
     path.write_text(json.dumps(card, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
     print(f"wrote {path}")
     return 0

@@ -15,6 +15,7 @@ BENCHMARKS: dict[str, str] = {
     "sam-encoder": "sam:encoder",
     "cervspinenet-decoder": "sam:decoder",
     "cervspinenet-segment": "whole:cervspinenet",
+    "linknet152-pruned": "pruning:linknet152",
     "selective-scan": "scan:forward",
     "selective-scan-training": "scan:training",
 }

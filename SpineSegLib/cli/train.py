@@ -55,7 +55,7 @@ def run(options: argparse.Namespace, console: Console) -> None:
         options.out,
         weights=options.weights,
         model=options.model,
-        reader=_reader(options.reader),
+        reader=reader_of(options.reader),
         fold=options.fold,
         resume=options.resume,
         machine={
@@ -68,7 +68,7 @@ def run(options: argparse.Namespace, console: Console) -> None:
     console.result(None, f"wrote {out}")
 
 
-def _reader(text: str | None) -> str | dict | None:
+def reader_of(text: str | None) -> str | dict | None:
     """Return a reader's name, or its name with options, from YAML."""
     import yaml
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import shlex
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, replace
 from pathlib import Path
 
@@ -39,6 +39,7 @@ def train(
     fold: int | None = None,
     resume: bool = False,
     machine: Mapping[str, object] | None = None,
+    prepare: Callable[[nn.Module], None] | None = None,
     report: Progress = silent,
 ) -> Path:
     """Train a model.
@@ -55,6 +56,7 @@ def train(
     fold : which part is left out (0, 1, …), where the recipe splits into folds
     resume : go on from ``last.ckpt`` in `out`
     machine : arguments of `lightning.Trainer` about devices and nodes: accelerator, devices, num_nodes, strategy
+    prepare : what else is done to the network before it is fitted, a resumed one too, such as holding zeros at zero
 
     Returns
     -------
@@ -88,6 +90,8 @@ def train(
         build(card.network["name"], card.network["arguments"]) if weights is None else initial_network(card, weights)
     )
     _trainable(recipe, name, network)
+    if prepare is not None:
+        prepare(network)
     fit(network, recipe, training, validation, out, resume=resume, report=report, machine=machine)
     if int(os.environ.get("LOCAL_RANK", "0")) or int(os.environ.get("NODE_RANK", "0")):
         return out  # The first process writes for all.
