@@ -18,6 +18,7 @@ BENCHMARKS: dict[str, str] = {
     "linknet152-pruned": "pruning:linknet152",
     "selective-scan": "scan:forward",
     "selective-scan-training": "scan:training",
+    "spinefm-vertebra": "vertebrae:spinefm",
 }
 """Name on the command line -> module of this package and its function; torch is imported only by `find`."""
 

@@ -63,3 +63,25 @@ def test_decoder_rows_compare_with_the_form_that_the_paper_defines():
     rows = find("cervspinenet-decoder")(1)
     assert [row.reference for row in rows] == ["as defined, float32"] * 2
     assert all(row.seconds > 0 and row.reference_seconds > 0 for row in rows)
+
+
+def test_spinefm_is_timed_over_a_fixed_number_of_vertebrae(monkeypatch):
+    import dataclasses
+
+    from SpineSegLib.benchmarks import vertebrae
+    from SpineSegLib.models import card
+
+    model = card("spinefm-cervical-small")
+    given = model.network["arguments"]
+    narrow = {
+        **given,
+        "detector": {**given["detector"], "size": 64, "longest": 64, "width": 4, "detections": 3},
+        "segmenter": {**given["segmenter"], "size": 32, "width": 16, "depth": 2, "global_blocks": [1]},
+    }
+    small = dataclasses.replace(
+        model, input={**model.input, "size": [160, 160]}, network={"name": "spinefm", "arguments": narrow}
+    )
+    monkeypatch.setattr(vertebrae, "card", lambda name: small)
+    rows = find("spinefm-vertebra")(1)
+    assert [row.reference_seconds for row in rows] == [1.5, 1.5]
+    assert all(row.seconds > 0 for row in rows)

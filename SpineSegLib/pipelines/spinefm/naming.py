@@ -108,7 +108,9 @@ def doubts(chain: Chain, names: Sequence[str], choices: Choices, *, from_top: bo
     from_top : whether levels were counted from the top, so that those below are in doubt; else those above
     """
     count = len(chain.vertebrae)
-    gaps = probable_gaps([one.centroid for one in chain.vertebrae])
+    # The dens puts C2's centroid half a step higher, which is no gap.
+    first = int(chain.vertebrae[0].kind == "C2" or names[0].startswith("C2"))
+    gaps = [number + first for number in probable_gaps([one.centroid for one in chain.vertebrae[first:]])]
     notes, doubtful = gap_notes(names, gaps), set()
     for number in gaps:
         doubtful |= set(range(number + 1, count) if from_top else range(number + 1))
