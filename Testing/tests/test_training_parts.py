@@ -223,6 +223,22 @@ def test_kinds_levels_and_the_first_label_are_arguments():
     assert bodies["boxes"].tolist() == [[16, 24, 40, 50]]
     _, numbered = source(levels=["T2", "T1"], first=1)[0]
     assert (numbered["levels"], numbered["labels"].tolist()) == (["T1"], [2])
+    _, named = source(levels=["T1"], rest=True)[0]
+    assert (named["levels"], named["labels"].tolist()) == (["C7", "T1"], [1, 0])
+
+
+def test_what_is_labelled_as_one_falls_into_its_parts_from_top_to_bottom():
+    film = overlapping_case()
+    image, labels = film.load()
+    apart = labels.mask("C7 body") | np.roll(labels.mask("C7 body"), 20, axis=1)
+    one = Segmentation.from_masks({Structure("bodies"): apart}, image.geometry)
+    model = card("unet-xray-small")
+    case, targets = replace(film, load=lambda: (image, one)), targets_of((Structure("bodies"),))
+    made = InstanceSource([case], targets, model.input, seed=1, size=120)
+    made.set_epoch(0)
+    _, target = made[0]
+    assert target["boxes"].tolist() == [[16, 24, 40, 50], [16, 64, 40, 90]]
+    assert (target["levels"], target["labels"].tolist()) == ([None, None], [0, 0])
 
 
 def test_what_is_moved_out_of_the_picture_is_gone_and_a_batch_may_hold_a_picture_without_any():

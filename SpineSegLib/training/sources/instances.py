@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 import torch
+from scipy import ndimage
 
-from SpineSegLib.anatomy import LEVELS
+from SpineSegLib.anatomy import COLLECTIVES, LEVELS, Structure
 from SpineSegLib.errors import problem
 from SpineSegLib.image import Segmentation
 from SpineSegLib.training.sources.pictures import PictureSource
@@ -23,14 +24,14 @@ class InstanceSource(PictureSource):
     - ``boxes`` (n, 4) float32, x0 y0 x1 y1 in pixels of the square; a pixel reaches from its number to the next
     - ``labels`` (n,) int64
     - ``masks`` (n, size, size) uint8
-    - ``levels`` list of n names
+    - ``levels`` list of n names, None where the data do not name them
 
     What augmentation moves out of the picture is gone; what it cuts has the box of what is left.
 
     Parameters
     ----------
     kinds : structure kinds of which each segment is an instance, such as ``["body"]``; those of the card's structures
-        unless given
+        unless given. What is labelled as one ("bodies") falls into its connected parts
     levels : what ``labels`` count: the level at place 0, 1 …; other levels are left out. One class of all levels
         where it is None
     rest : whether the other levels are a class of their own instead, after these: ``levels: [C2]`` tells C2 from all
@@ -54,26 +55,31 @@ class InstanceSource(PictureSource):
             found = f"kinds {kinds!r}, levels {levels!r}"
             raise problem("recipe", found, "lists of structure kinds and of levels", "Correct the recipe")
         self.kinds = frozenset(kinds) if kinds else frozenset().union(*(target.kinds for target in self.targets))
-        self.numbers = None if levels is None else {level: first + place for place, level in enumerate(levels)}
-        if rest and levels:
-            self.numbers = dict.fromkeys(LEVELS, first + len(levels)) | self.numbers
-        self.first, self.smallest = first, smallest
-        self.levels: dict[int, list[list[tuple[int, str]]]] = {}
+        self.numbers = {level: first + place for place, level in enumerate(levels or ())}
+        if rest or levels is None:
+            self.numbers = dict.fromkeys((*LEVELS, None), first + len(self.numbers)) | self.numbers
+        self.smallest = smallest
+        self.levels: dict[int, list[list[tuple[int, str | None]]]] = {}
 
     def masks(self, labels: Segmentation, number: int) -> np.ndarray:
         """Return layers (n, k, j, i) of labels; instances that overlap lie in different layers."""
-        wanted = [
-            segment
-            for segment in labels.segments
-            if segment.structure.kind in self.kinds
-            and segment.structure.level in (LEVELS if self.numbers is None else self.numbers)
-        ]
-        found = Segmentation.from_masks([(each.structure, labels.mask(each)) for each in wanted], labels.geometry)
+        found = Segmentation.from_masks(self._instances(labels), labels.geometry)
         self.levels[number] = [
             [(each.label, each.structure.level) for each in found.segments if each.layer == layer]
             for layer in range(len(found.layers))
         ]
         return np.stack(found.layers)
+
+    def _instances(self, labels: Segmentation) -> Iterator[tuple[Structure, np.ndarray]]:
+        for segment in labels.segments:
+            structure, mask = segment.structure, labels.mask(segment)
+            if structure.kind not in self.kinds or structure.level not in self.numbers:
+                continue
+            if structure.kind in COLLECTIVES:
+                parts, count = ndimage.label(mask)
+                yield from ((structure, parts == each) for each in range(1, count + 1))
+            else:
+                yield structure, mask
 
     def __getitem__(self, index: int) -> Sample:
         picture, layers = self.augmented(index)
@@ -85,8 +91,8 @@ class InstanceSource(PictureSource):
                 if len(rows) < self.smallest or len(columns) < self.smallest:
                     continue
                 found.append((level, (columns[0], rows[0], columns[-1] + 1, rows[-1] + 1), mask))
-        found.sort(key=lambda each: LEVELS.index(each[0]))
-        labels = [self.first if self.numbers is None else self.numbers[level] for level, _, _ in found]
+        found.sort(key=lambda each: (LEVELS.index(each[0]) if each[0] else -1, each[1][1]))
+        labels = [self.numbers[level] for level, _, _ in found]
         shape = (len(found), self.size, self.size)
         return picture, {
             "boxes": torch.tensor([box for _, box, _ in found], dtype=torch.float32).reshape(-1, 4),
