@@ -51,10 +51,17 @@ NARROW: Mapping[str, Mapping[str, object] | Callable[[Mapping[str, object]], Map
     "trans-unet": {"width": 16, "layers": 2, "mlp": 32, "image_size": SIDE},
     "unet": {"width": 4},
     "unet-plus-plus": {"width": 4},
+    "unet3plus": {"width": 4},
     "unext": {"widths": [8, 8, 16, 20, 24]},
     "vm-unet-v2": {"width": 16, "depths": [1, 1, 1, 1], "middle": 8, "states": 4},
 }
 """Network -> arguments, or what makes them of the card's, that let it train within a second."""
+
+BY_PARTS = frozenset({"spinefm", "yolo-unet", "yolo11", "yolo11-seg"})
+"""Networks that find vertebra by vertebra: their parts have losses of their own, and tests of their own hold them."""
+
+ONE_BY_ONE = frozenset({"in-parts", "spinefm", "yolo-seg", "yolo-unet"})
+"""Pipelines whose result has a segment a vertebra."""
 
 COUNTED_ELSEWHERE: Mapping[str, Mapping[str, object]] = {
     "meta-unet": {"size": 448},
@@ -78,9 +85,11 @@ def narrowed(model: Card) -> Card:
 
 @cache
 def distinct() -> Mapping[str, Card]:
-    """Return the narrowed cards whose networks differ, by the name of the first card that has each."""
+    """Return the narrowed cards whose networks differ, by the name of the first card that has each; not `BY_PARTS`."""
     found: dict[str, Card] = {}
     for name, model in registry().items():
+        if model.network["name"] in BY_PARTS:
+            continue
         small = narrowed(model)
         arguments = {key: value for key, value in small.network["arguments"].items() if key != "channels"}
         found.setdefault(json.dumps([small.network["name"], arguments], sort_keys=True), replace(small, name=name))
