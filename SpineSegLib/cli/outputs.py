@@ -12,7 +12,9 @@ from SpineSegLib.errors import InputError, problem
 from SpineSegLib.image import Image, Segmentation
 from SpineSegLib.progress import Progress
 
-SUFFIXES = (".seg.nrrd", ".nii.gz", ".mrb", ".png")
+LABELS = ".labels.png"
+"""A picture of the labels alone, as paper 002's tool exports one; ``.png`` shows them on the image."""
+SUFFIXES = (".seg.nrrd", ".nii.gz", ".mrb", LABELS, ".png")
 
 
 def check_outputs(outputs: Sequence[Path], image: Path) -> None:

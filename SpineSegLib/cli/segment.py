@@ -34,7 +34,7 @@ def add_to(commands: argparse._SubParsersAction) -> None:
         action="append",
         type=Path,
         metavar="FILE",
-        help=f"{', '.join(SUFFIXES)} (overlay); may be given several times: all appear, or none",
+        help=f"{', '.join(SUFFIXES)} (labels on the image); may be given several times: all appear, or none",
     )
     parser.add_argument("--weights", metavar="FILE", help="safetensors file instead of the model's own")
     parser.add_argument("--modality", choices=MODALITIES, help="what an .nrrd or NIfTI file does not say")
