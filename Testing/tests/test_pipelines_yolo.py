@@ -1,4 +1,4 @@
-"""YOLO-UNet's pipeline with a detector and a segmenter made by hand: what is found where, what it is called, what is said."""
+"""YOLO-UNet's pipeline with networks made by hand: what is found where, what it is called, what the user is told."""
 
 import dataclasses
 from itertools import permutations, product
@@ -385,7 +385,9 @@ def test_a_dicom_film_goes_through(through, tmp_path):
     picture, masks = neck()
     image = read_image(save(dicom_film(np.rint(picture * 4000).astype(np.uint16)), tmp_path / "film.dcm"))
     model = by_hand_card()
-    model = dataclasses.replace(model, input={**model.input, "intensity": {"kind": "percentile", "low": 0, "high": 100}})
+    model = dataclasses.replace(
+        model, input={**model.input, "intensity": {"kind": "percentile", "low": 0, "high": 100}}
+    )
     found = through(image, model=model)
     assert levels(found) == LEVELS
     assert all(dice(mask[0], truth) > 0.9 for mask, truth in zip(masks_of(found), masks, strict=True))
@@ -419,6 +421,31 @@ def test_a_whole_pictures_mask_falls_into_its_parts(through, name):
     nothing = through(film(np.full((100, 80), 0.1) + 0.01 * np.eye(100, 80)), Bright(), model=by_hand_card(name))
     assert nothing.segmentation.segments == ()
     assert said(nothing, "No vertebra was found")
+
+
+def test_labels_alone_and_labels_on_the_image_are_written_as_pictures(through, tmp_path):
+    from PIL import Image as Pillow
+
+    from SpineSegLib.cli.outputs import check_outputs, write_outputs
+    from SpineSegLib.progress import silent
+
+    picture, masks = neck()
+    image = film(picture)
+    found = through(image).segmentation
+    files = [tmp_path / "neck.labels.png", tmp_path / "neck.png"]
+    check_outputs(files, tmp_path / "film.png")
+    write_outputs(image, found, files, silent)
+    labels, colours = np.asarray(Pillow.open(files[0])), np.asarray(Pillow.open(files[0]).convert("RGB"))
+    assert labels.shape == picture.shape
+    for each, truth in zip(found.segments, masks, strict=True):
+        inside = found.mask(each)[0]
+        assert len(set(labels[inside])) == 1
+        assert (colours[inside] == each.colour).all()
+        assert dice(inside, truth) > 0.95
+    assert not colours[labels == 0].any()
+    again = read_segmentation(files[0])
+    assert [each.structure.level for each in again.segments] == LEVELS
+    assert np.asarray(Pillow.open(files[1])).shape[0] > picture.shape[0]
 
 
 def test_probabilities_are_kept_where_they_are_asked_for(through):
