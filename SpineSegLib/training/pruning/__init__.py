@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from SpineSegLib.training.pruning.groups import Group, Place, Structure, structure_of
+from SpineSegLib.training.pruning.following import Group, Place
+from SpineSegLib.training.pruning.groups import Structure, structure_of
 from SpineSegLib.training.pruning.masks import filter_masks, hold, unit_masks, zero
 from SpineSegLib.training.pruning.removal import choose, removed
 from SpineSegLib.training.pruning.report import TITLES, Row, cells

@@ -66,7 +66,7 @@ def size_of(network: nn.Module, picture: torch.Tensor) -> dict[str, int]:
 
 def milliseconds_of(networks: Sequence[nn.Module], picture: torch.Tensor, repeats: int) -> list[float]:
     """Return the milliseconds that each network takes, run by turns with channels last as in use; medians."""
-    ready = [copy.deepcopy(network).eval().to(memory_format=torch.channels_last) for network in networks]
+    ready = [network.eval().to(memory_format=torch.channels_last) for network in networks]
     picture = picture.contiguous(memory_format=torch.channels_last)
     times: list[list[float]] = [[] for _ in ready]
     with torch.no_grad():

@@ -10,7 +10,9 @@ import torch
 from torch import nn
 
 from SpineSegLib.networks.resize import resize
-from SpineSegLib.training.pruning.groups import Group, Structure, without
+from SpineSegLib.training.pruning.following import Group
+from SpineSegLib.training.pruning.groups import Structure
+from SpineSegLib.training.pruning.proof import without
 
 Choice = Sequence[tuple[Group, torch.Tensor]]
 """Groups, each with the numbers of the units that go."""

@@ -204,22 +204,23 @@ def _stages(
 ) -> tuple[list[Row], nn.Module]:
     """Return the rows before fine-tuning, and the network that it starts from."""
     shares = sorted({*plan.shares, plan.share} - {0.0})
-    stages = [(0.0, "before", network)]
+    (whole,) = milliseconds_of([network], picture, plan.repeats)
+    rows = [Row(0.0, "before", **size_of(network, picture), milliseconds=round(whole, 3), score=score(network))]
+    start = network
     for number, share in enumerate(shares):
-        report(20 + 10 * number // len(shares), 100, f"pruning {share:.0%}")
+        report(20 + 20 * number // len(shares), 100, f"pruning {share:.0%}")
         if plan.remove:
             choice = choose(structure, found, share, multiple=plan.multiple, scope=plan.scope)
-            stages.append((share, "zeroed", zero(copy.deepcopy(network), unit_masks(network, choice))))
-            stages.append((share, "removed", removed(network, choice)))
+            zeroed = zero(copy.deepcopy(network), unit_masks(network, choice))
+            stages = {"zeroed": zeroed, "removed": removed(network, choice)}
         else:
-            masks = filter_masks(network, structure, found, share)
-            stages.append((share, "zeroed", zero(copy.deepcopy(network), masks)))
-    times = milliseconds_of([each for *_, each in stages], picture, plan.repeats)
-    rows, start = [], network
-    for number, ((share, stage, each), taken) in enumerate(zip(stages, times, strict=True)):
-        report(30 + 10 * number // len(stages), 100, f"validating: {share:.0%} {stage}")
-        rows.append(Row(share, stage, **size_of(each, picture), milliseconds=round(taken, 3), score=score(each)))
-        if share == plan.share and stage == ("removed" if plan.remove else "zeroed"):
+            stages = {"zeroed": zero(copy.deepcopy(network), filter_masks(network, structure, found, share))}
+        # By turns with the whole network, and on its time: what else the machine does slows both.
+        now, *times = milliseconds_of([network, *stages.values()], picture, plan.repeats)
+        for (stage, each), taken in zip(stages.items(), times, strict=True):
+            taken = round(whole * taken / now, 3)
+            rows.append(Row(share, stage, **size_of(each, picture), milliseconds=taken, score=score(each)))
+        if share == plan.share:
             start = each
     return rows, start
 
