@@ -19,12 +19,18 @@ from SpineSegLib.models import Card, Weights, registry
 from SpineSegLib.networks import build
 
 SIDE = 64
-"""Side of the pictures that narrow variants see: a multiple of every network's stride."""
+"""Side of the pictures that narrow variants see: a multiple of every network's stride; of volumes it is half."""
 
 
 def _narrow_cervspinenet(arguments: Mapping[str, object]) -> Mapping[str, object]:
     narrow_vit = {"size": SIDE, "width": 64, "depth": 2, "heads": 2, "window": 2, "global_blocks": [1]}
     return {"outputs": 128, **({} if arguments.get("encoder") == "cnn" else narrow_vit)}
+
+
+def _narrow_linknet(arguments: Mapping[str, object]) -> Mapping[str, object]:
+    scales = {"efficientnet": {"width": 0.25, "depth": 0.3}, "mobilenet-v2": {"width": 0.35}}
+    encoder = arguments.get("encoder")
+    return {"width": 8, **({"scale": scales[encoder]} if encoder else {})}
 
 
 NARROW: Mapping[str, Mapping[str, object] | Callable[[Mapping[str, object]], Mapping[str, object]]] = {
@@ -37,7 +43,7 @@ NARROW: Mapping[str, Mapping[str, object] | Callable[[Mapping[str, object]], Map
     "dense-unet": {"layers": [2, 2, 2, 2], "growth": 8},
     "lightm-unet": {"blocks": [1, 1, 1, 1]},
     "fpn": {"width": 8, "pyramid": 8, "joined": 8, "dropout": 0.0},
-    "linknet": {"width": 8},
+    "linknet": _narrow_linknet,
     "md-unet": {"widths": [8, 8, 8, 8, 8, 8]},
     "meta-unet": {"width": 4, "joined": 8},
     "pspnet": {"width": 8, "joined": 16, "dropout": 0.0},
@@ -48,6 +54,7 @@ NARROW: Mapping[str, Mapping[str, object] | Callable[[Mapping[str, object]], Map
     },
     "segformer-text": {"widths": [16, 32, 40, 64], "depths": [1, 1, 1, 1], "decoder": 32, "drop": 0.0, "dropout": 0.0},
     "swin-unet": {"width": 16, "heads": [1, 2, 4, 8], "drop_path": 0.0},
+    "triview": {"encoder": {"width": 0.25, "depth": 0.3, "expansion": 2}, "features": 4, "depth": 34, "width": 4},
     "trans-unet": {"width": 16, "layers": 2, "mlp": 32, "image_size": SIDE},
     "unet": {"width": 4},
     "unet-plus-plus": {"width": 4},
@@ -80,7 +87,8 @@ def narrowed(model: Card) -> Card:
     small = NARROW.get(model.network["name"], {})
     arguments |= small(arguments) if callable(small) else small
     network = {"name": model.network["name"], "arguments": arguments}
-    return replace(model, network=network, input={**model.input, "size": [SIDE, SIDE]}, weights=Weights())
+    size = [SIDE, SIDE] if len(model.input["size"]) == 2 else [SIDE // 2] * 3
+    return replace(model, network=network, input={**model.input, "size": size}, weights=Weights())
 
 
 @cache
@@ -113,10 +121,18 @@ def ladder(height: int, width: int) -> tuple[np.ndarray, np.ndarray]:
 
 
 def batch_of(model: Card, times: int = 1) -> tuple[torch.Tensor, torch.Tensor]:
-    """Return the ladder as images (1, channels, h, w) and masks (1, classes, h, w) of a multiple of the card's size."""
-    picture, mask = ladder(*(times * side for side in model.input["size"]))
-    images = torch.from_numpy(picture)[None, None].repeat(1, int(model.input["channels"]), 1, 1)
-    return images, torch.from_numpy(mask)[None, None].float().repeat(1, len(model.structures), 1, 1)
+    """Return the ladder as images (1, channels, h, w) and masks (1, classes, h, w) of a multiple of the card's size.
+
+    A volume (1, channels, d, h, w) has the ladder in every slice.
+    """
+    *slices, height, width = (times * side for side in model.input["size"])
+    picture, mask = (
+        torch.from_numpy(values.astype(np.float32)).expand(1, 1, *slices, height, width)
+        for values in ladder(height, width)
+    )
+    repeat = [1] * (picture.ndim - 2)
+    channels, classes = int(model.input["channels"]), len(model.structures)
+    return picture.repeat(1, channels, *repeat), mask.repeat(1, classes, *repeat)
 
 
 def image_for(model: Card, height: int, width: int) -> Image:

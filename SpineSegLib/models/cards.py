@@ -56,7 +56,7 @@ class Card:
         in mm where it has one
     network : name, arguments, ``counts`` of parameters and multiply-adds as `describe.count` measures them, and, where
         the usual choice is not the best, ``features``: the dotted name of the module whose output Grad-CAM looks at
-    pipeline : name and arguments
+    pipeline : name, arguments, and ``vertebrae``: whether the spine in one that it finds is then split into vertebrae
     paper : title, doi and year of the paper that describes the network, if any; in ``reported`` the parameters and
         multiply-adds that it prints for it, with a note on the reading taken where these do not decide or do not agree
     weights : see `Weights`
@@ -85,8 +85,6 @@ class Card:
             return f"it is {_ARTICLE[image.modality]} and {self.name} takes {_list(self.modality)}"
         if self.dimension == 2 and not image.geometry.is_2d and not self.takes_volumes:
             return f"it has {image.geometry.shape[0]} slices and {self.name} takes a single picture"
-        if self.dimension == 3 and image.geometry.is_2d:
-            return f"it is a single slice and {self.name} takes a volume"
         if not image.modality:
             return f"it does not say its modality and {self.name} takes {_list(self.modality)}; name it with --modality"
         if self.input.get("spacing") and not image.geometry.has_spacing:

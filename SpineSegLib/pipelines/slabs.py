@@ -17,7 +17,7 @@ from SpineSegLib.models import Card
 from SpineSegLib.models.preprocess import coarsened, scale_intensity, smoothed
 from SpineSegLib.pipelines.masks import large_parts, with_bright_rim
 from SpineSegLib.pipelines.run import Runner
-from SpineSegLib.pipelines.tiles import Box, boxes, through, tile_size
+from SpineSegLib.pipelines.tiles import Box, boxes, through
 from SpineSegLib.progress import Progress
 
 AT_ONCE = 4_000_000
@@ -47,7 +47,8 @@ def slabs(
 
     Parameters
     ----------
-    size : voxels of a slab along head, back and left
+    size : voxels of a slab along head, back and left, multiples of the network's stride; as in training, since the
+        network's attention is to means over the slab
     overlap : share of a slab that its neighbour sees too
     look : mm; grid of a first look at the whole volume that says where slabs are worth a second; where it finds
         nothing, as in crops of a vertebra, and where it is None, all of the volume is looked at
@@ -131,7 +132,6 @@ def _seen(
     wanted: Callable[[Box], bool] = lambda _box: True,
 ) -> np.ndarray:
     """Return probabilities (classes, k, j, i) of a volume in 0…1, 0 in tiles of air and in those not wanted."""
-    size = tile_size(volume.shape, size, run.network.stride)
     tiles = [box for box in boxes(volume.shape, size, overlap) if volume[box].max() > AIR and wanted(box)]
     counter.expect(len(tiles), what)
     return through(volume, tiles, size, run, classes, counter.next)

@@ -46,11 +46,6 @@ def weights(size: Sequence[int], spread: float = 0.125) -> np.ndarray:
     return np.maximum(axes[0][:, None, None] * axes[1][:, None] * axes[2], 1e-4).astype(np.float32)
 
 
-def tile_size(shape: Sequence[int], size: Sequence[int], stride: int) -> tuple[int, ...]:
-    """Return a tile's sides: those wanted, or less where a smaller multiple of `stride` holds the volume."""
-    return tuple(min(int(side), -(-n // stride) * stride) for n, side in zip(shape, size, strict=True))
-
-
 def through(
     volume: np.ndarray,
     tiles: Sequence[Box],

@@ -133,7 +133,7 @@ def image(shape, modality, source=SpacingSource.HEADER):
     [
         ("unet-xray-small", image((1, 8, 8), "CT"), "a CT and unet-xray-small takes a radiograph"),
         ("unet-xray-small", image((3, 8, 8), "XR"), "3 slices"),
-        ("linknet34-ct-small", image((1, 8, 8), "CT"), "single slice"),
+        ("linknet34-ct-small", image((1, 8, 8), "XR"), "a radiograph and linknet34-ct-small takes a CT"),
         ("linknet34-ct-small", image((4, 8, 8), None), "--modality"),
         ("linknet34-ct-small", image((4, 8, 8), "CT", SpacingSource.UNKNOWN), "spacing is unknown"),
     ],
@@ -145,6 +145,7 @@ def test_an_image_that_the_model_is_not_for_is_told_apart(model, picture, says):
 def test_an_image_that_the_model_is_for_fits():
     assert card("unet-xray-small").misfit(image((1, 8, 8), "XR", SpacingSource.UNKNOWN)) is None
     assert card("linknet34-ct-small").misfit(image((4, 8, 8), "CT")) is None
+    assert card("linknet34-ct-small").misfit(image((1, 8, 8), "CT")) is None, "a slice is a thin volume"
 
 
 def test_installed_weights_are_found_used_and_deleted(folder, small, uncarded):

@@ -69,10 +69,12 @@ def test_logits_have_the_size_of_the_picture_at_the_smallest_and_at_another_mult
     model = distinct()[name]
     network = made(model).eval()
     channels, classes, stride = model.input["channels"], len(model.structures), network.stride
+    slices = [stride] * (len(model.input["size"]) - 2)
     for height, width in ((stride, stride), (2 * stride, 3 * stride)):
+        pictures = torch.rand(2, channels, *slices, height, width)
         with torch.no_grad():
-            logits = network(torch.rand(2, channels, height, width).to(memory_format=torch.channels_last))
-        assert logits.shape == (2, classes, height, width)
+            logits = network(pictures if slices else pictures.to(memory_format=torch.channels_last))
+        assert logits.shape == (2, classes, *slices, height, width)
         assert logits.isfinite().all()
 
 
