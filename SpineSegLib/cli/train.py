@@ -19,7 +19,9 @@ def add_to(commands: argparse._SubParsersAction) -> None:
     parser.add_argument("recipe", metavar="RECIPE", help="YAML file, or the name of one in Resources/Recipes")
     parser.add_argument("--data", required=True, metavar="DIR", help="folder that the recipe's reader understands")
     parser.add_argument("--out", required=True, metavar="DIR", help="folder for the results")
-    parser.add_argument("--weights", metavar="FILE", help="file of the model, or of its encoder, to start from")
+    parser.add_argument(
+        "--weights", nargs="+", metavar="FILE", help="files of the model, or of parts of it, to start from, in order"
+    )
     parser.add_argument("--model", metavar="NAME", help="another model than the recipe's")
     parser.add_argument(
         "--reader",

@@ -211,13 +211,14 @@ def load_network(model: Card, weights: str | Path | None = None) -> nn.Module:
     return _load(weights_file(model, weights), model)
 
 
-def initial_network(model: Card, weights: str | Path) -> nn.Module:
-    """Return the card's network to start training from: with all of a file's weights, or its encoder's alone.
+def initial_network(model: Card, *weights: str | Path) -> nn.Module:
+    """Return the card's network to start training from: with all of a file's weights, or with those of a part alone.
 
     Parameters
     ----------
-    weights : of this model, or a file that holds its encoder, such as Segment Anything's ``sam_vit_b_01ec64.pth`` for
-        CervSpineNet; the rest of the network is then random
+    weights : files, each laid over those before it: of this model, or public ones that hold its encoder, such as
+        Segment Anything's ``sam_vit_b_01ec64.pth`` for CervSpineNet, or what the network itself knows of its parts
+        (``adopted``, see `SpineSegLib.networks.spinefm.SpineFM`); the rest of the network is then random
 
     Raises
     ------
@@ -225,16 +226,20 @@ def initial_network(model: Card, weights: str | Path) -> nn.Module:
     """
     from SpineSegLib.networks import build
 
-    path = weights_file(model, weights)
-    tensors = read_tensors(path, model.name)
-    network = build(model.network["name"], model.network["arguments"])
-    own = network.state_dict()
-    # Names alone decide: a pruned file's shapes differ.
-    encoder = {} if own.keys() == tensors.keys() else encoder_among(tensors, own)
-    if not encoder:
-        return _load(path, model)
-    _finite(encoder, path, model)
-    network.load_state_dict(encoder, strict=False)
+    network = None
+    for path in (weights_file(model, each) for each in weights):
+        tensors = read_tensors(path, model.name)
+        network = network or build(model.network["name"], model.network["arguments"])
+        own = network.state_dict()
+        # Names alone decide: a pruned file's shapes differ.
+        part = {} if own.keys() == tensors.keys() else encoder_among(tensors, own)
+        if not part and hasattr(network, "adopted") and own.keys() != tensors.keys():
+            part = network.adopted(tensors)
+        if not part:
+            network = _load(path, model)
+            continue
+        _finite(part, path, model)
+        network.load_state_dict(part, strict=False)
     return network.eval()
 
 

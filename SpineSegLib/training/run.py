@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import shlex
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
 
@@ -33,7 +33,7 @@ def train(
     data: str | Path,
     out: str | Path,
     *,
-    weights: str | Path | None = None,
+    weights: str | Path | Sequence[str | Path] | None = None,
     model: str | None = None,
     reader: str | Mapping[str, object] | None = None,
     fold: int | None = None,
@@ -50,7 +50,8 @@ def train(
     data : folder that the recipe's reader understands
     out : folder for ``weights.safetensors`` (float16), ``card.json`` (the card's ``weights`` entry), ``log.csv``,
         ``curves.png``, ``split.json`` where the recipe splits, and ``last.ckpt``; a finished run is not overwritten
-    weights : file of the same model to start from, instead of random weights; or of its encoder (`initial_network`)
+    weights : file of the same model to start from, instead of random weights; or of a part of it; or several of these,
+        each laid over those before it (`initial_network`)
     model : another model than the recipe's: papers train all of their networks alike
     reader : another ``data`` than the recipe's, for data in another layout
     fold : which part is left out (0, 1, …), where the recipe splits into folds
@@ -86,9 +87,8 @@ def train(
     cases = read_cases(kind, data, **options)
     split = _split(recipe, cases, out, fold)
     training, validation = pair_of(recipe, card, *_parts(split, cases))
-    network = (
-        build(card.network["name"], card.network["arguments"]) if weights is None else initial_network(card, weights)
-    )
+    files = [weights] if isinstance(weights, str | Path) else list(weights or ())
+    network = initial_network(card, *files) if files else build(card.network["name"], card.network["arguments"])
     _trainable(recipe, name, network)
     if prepare is not None:
         prepare(network)
@@ -104,7 +104,8 @@ def train(
         "training": {
             "data": [dict(item) for item in recipe.training_data],
             "seed": recipe.seed,
-            "command": _command(name, model=model, reader=reader, fold=fold) + (" --weights FILE" if weights else ""),
+            "command": _command(name, model=model, reader=reader, fold=fold)
+            + (" --weights" + " FILE" * len(files) if files else ""),
             "epochs": len(log),
             "validation": _validated(recipe, split, log, network),
         },
