@@ -14,9 +14,9 @@ from SpineSegLib.training.sources.bodies import Body, BodySource, Film
 class PromptedSource(BodySource):
     """A patch around a random point of a vertebra, and its mask: the point in the middle is the prompt.
 
-    A sample is (channels, size, size) in 0…1 and the mask (1, size, size). A film that comes again within an epoch shows
-    its next vertebra, so that with as many samples as there are masks each comes once, as the paper has it. Its point
-    is drawn anew every time: the segmenter bears an imprecise centroid.
+    A sample is (channels, size, size) in 0…1 and the mask (1, size, size). A film that comes again within an epoch
+    shows its next vertebra, so that with as many samples as there are masks each comes once, as the paper has it. The
+    point is drawn anew every time: the segmenter bears an imprecise centroid.
 
     Parameters
     ----------
