@@ -206,6 +206,22 @@ class TestLevels:
     def test_a_spine_with_both_ends_that_does_not_add_up_says_so(self, through):
         found = through(film(ladder(["C2", *["between"] * 4, "S1"])[0]))
         assert said(found, "Counted from C2 down the lowest vertebra is C7, but it was taken for S1")
+        assert all(name.endswith("(doubtful)") for name in names(found))
+
+    @pytest.mark.parametrize(("heights", "doubtful"), [((44, 20), False), ((74, 20), True)])
+    def test_the_dens_of_c2_is_no_fusion_and_a_c3_fused_with_c2_is_one(self, through, heights, doubtful):
+        # The long C2 reaches upwards, so that its centroid lies half a step or a step too high.
+        picture, _ = ladder([None, "C2", *["between"] * 5], top=50.0)
+        foot = 50 + STEP + 10
+        left = np.nonzero(picture[50 + STEP - 5] > 0.2)[0]
+        picture[: foot + 1, left[0] : left[-1] + 1] = 0.02
+        picture[foot - heights[0] : foot - heights[0] // 2, left[0] : left[-1] + 1] = 0.9
+        picture[foot - heights[0] // 2 : foot, left[0] : left[-1] + 1] = 0.6
+        found = through(film(picture), card=ladder_card(segmenter_patch={"steps": 4}))
+        assert levels(found) == LEVELS[:6]
+        assert said(found, "C2 body is 3.") is doubtful
+        assert all(name.endswith("(doubtful)") is doubtful for name in names(found))
+        assert not said(found, "probably missed")
 
     def test_a_level_that_cannot_be_is_refused(self, through):
         with pytest.raises(InputError, match="--top-level"):

@@ -30,6 +30,7 @@ class Choices:
     keep_fraction : parts of a final mask smaller than this share of its largest are dropped; 1: a vertebra is one piece
     tall : a mask this many times as long, along the spine, as its neighbours is probably two fused vertebrae; 1.6, as
         for gaps
+    tall_c2 : the same for C2, whose dens makes it 2.1 to 2.5 times as high as its neighbours (50 digital necks)
     """
 
     score: float = 0.6
@@ -46,6 +47,7 @@ class Choices:
     smooth_threshold: float = 0.5
     keep_fraction: float = 1.0
     tall: float = 1.6
+    tall_c2: float = 2.9
 
     @classmethod
     def of(cls, arguments: Mapping[str, object]) -> Choices:

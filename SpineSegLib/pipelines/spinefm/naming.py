@@ -14,7 +14,7 @@ import numpy as np
 from SpineSegLib.errors import InputError
 from SpineSegLib.pipelines.levels import gap_notes, numbered, probable_gaps
 from SpineSegLib.pipelines.spinefm.choices import Choices
-from SpineSegLib.pipelines.spinefm.walk import Chain, End
+from SpineSegLib.pipelines.spinefm.walk import ENDS, Chain, End
 
 Levels = list[str | None]
 
@@ -100,7 +100,7 @@ def _share(value: float | None) -> str:
     return "" if value is None else f"{value:.2f}"
 
 
-def doubts(chain: Chain, names: Sequence[str], choices: Choices, *, from_top: bool) -> tuple[list[str], list[int]]:
+def doubts(chain: Chain, names: Sequence[str], choices: Choices, *, from_top: bool) -> tuple[list[str], set[int]]:
     """Return sentences about vertebrae that were probably missed or fused, and the numbers of those that it shifts.
 
     Parameters
@@ -114,19 +114,19 @@ def doubts(chain: Chain, names: Sequence[str], choices: Choices, *, from_top: bo
     notes, doubtful = gap_notes(names, gaps), set()
     for number in gaps:
         doubtful |= set(range(number + 1, count) if from_top else range(number + 1))
-    for number, ratio in tall_ones(chain, choices.tall):
+    for number, ratio in tall_ones(chain, choices):
         doubtful |= set(range(number, count) if from_top else range(number + 1))
         notes.append(
             f"{names[number]} is {ratio:.1f} times as high as its neighbours: probably two vertebrae in one mask, "
             "fused or not told apart, and the levels beyond may be off by one."
         )
-    return notes, sorted(doubtful)
+    return notes, doubtful
 
 
-def tall_ones(chain: Chain, factor: float) -> list[tuple[int, float]]:
-    """Return number and ratio of masks whose length along the spine exceeds this many times their neighbours' median.
+def tall_ones(chain: Chain, choices: Choices) -> list[tuple[int, float]]:
+    """Return number and ratio of masks whose length along the spine is too many times their neighbours' median.
 
-    C2 with its dens and S1 differ from the rest by nature: they are neither judged nor compared with.
+    C2 with its dens has a limit of its own; S1 is not judged, and none is compared with either of them.
     """
     centroids = np.array([one.centroid for one in chain.vertebrae])
     along = np.gradient(centroids, axis=0) if len(centroids) > 1 else np.array([[0.0, 1.0]])
@@ -135,10 +135,14 @@ def tall_ones(chain: Chain, factor: float) -> list[tuple[int, float]]:
         rows, columns = np.nonzero(one.mask)
         places = np.stack([columns, rows], axis=1) @ (direction / max(np.linalg.norm(direction), 1e-6))
         heights.append(float(np.ptp(places)) + 1)
-    regular = [n for n, one in enumerate(chain.vertebrae) if one.kind not in ("C2", "S1")]
+    kinds = [one.kind for one in chain.vertebrae]
     found = []
-    for place, number in enumerate(regular):
-        around = [heights[n] for n in regular[max(0, place - 2) : place] + regular[place + 1 : place + 3]]
-        if around and heights[number] > factor * np.median(around):
-            found.append((number, heights[number] / float(np.median(around))))
+    for number, kind in enumerate(kinds):
+        above = [n for n in range(number) if kinds[n] not in ENDS][-2:]
+        below = [n for n in range(number + 1, len(kinds)) if kinds[n] not in ENDS][:2]
+        limit = {"C2": choices.tall_c2, "S1": np.inf}.get(kind, choices.tall)
+        if above or below:
+            ratio = heights[number] / float(np.median([heights[n] for n in (*above, *below)]))
+            if ratio > limit:
+                found.append((number, ratio))
     return found

@@ -234,7 +234,11 @@ def _described(
     if not any(end.what for end in (chain.top, chain.bottom)) and is_without_patient(image.geometry):
         run.notes.append(TOP_IS_CRANIAL)
     doubt, doubtful = doubts(chain, names, choices, from_top=from_top)
-    doubtful = doubtful if None not in levels else []
+    if top_level is None and chain.bottom.what == "S1" != levels[-1]:
+        # Counted from C2, the end does not come out as S1: one of the two is wrong, and nobody knows which.
+        doubtful = set(range(count))
+    if None in levels:
+        doubtful = set()
     run.notes.extend([*doubt, *end_notes(chain, names, choices)])
     return vertebrae_segmentation(
         masks, levels, image.geometry, kind=kind, probabilities=probabilities, doubtful=doubtful
