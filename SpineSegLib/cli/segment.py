@@ -52,7 +52,13 @@ def add_to(commands: argparse._SubParsersAction) -> None:
         "--top-level",
         type=str.upper,
         metavar="LEVEL",
-        help="level of the uppermost vertebra that is found, such as C2, for a model that finds them one by one",
+        help="level of the uppermost vertebra that is found, such as C2, where they are found one by one",
+    )
+    parser.add_argument(
+        "--vertebrae",
+        action=argparse.BooleanOptionalAction,
+        default=None,
+        help="split the spine that a model of CT finds in one into vertebrae, counted from the top or --top-level",
     )
     parser.add_argument(
         "--confidence",
@@ -106,10 +112,11 @@ def _found(image: Image, model: Card, options: argparse.Namespace, report: Progr
     how = {name: getattr(options, name) for name in ("weights", "device", "precision")}
     how |= {"where": options.image, "report": report}
     if not options.confidence:
-        return segment(image, model, points=options.point, top_level=options.top_level, **how)
-    if options.top_level:
-        found = "--top-level together with --confidence"
-        raise problem("--confidence", found, "one of them", "Name the level in a run of its own")
+        own = {"points": options.point, "top_level": options.top_level, "vertebrae": options.vertebrae}
+        return segment(image, model, **own, **how)
+    if options.top_level or options.vertebrae:
+        found = f"{'--top-level' if options.top_level else '--vertebrae'} together with --confidence"
+        raise problem("--confidence", found, "one of them", "Ask for each in a run of its own")
     from SpineSegLib.evaluation.explain.uncertainty import uncertainty
 
     return uncertainty(image, model, **how).result

@@ -134,7 +134,7 @@ def check_image(image: Image, card: Card, where: object = "image") -> None:
 
 
 def _arguments(
-    card: Card, pipeline: Callable, points: Sequence[tuple[float, float]], top_level: str | None
+    card: Card, pipeline: Callable, points: Sequence[tuple[float, float]], top_level: str | None, split: bool
 ) -> dict[str, object]:
     """Return the arguments of the card's pipeline, the user's among them; InputError for one that it cannot take."""
     arguments = dict(card.pipeline["arguments"])
@@ -142,12 +142,18 @@ def _arguments(
         arguments["points"] = points
     elif points:
         raise problem("--point", f"a point for {card.name}", "none: it finds by itself", "Leave --point away")
+    divisible = card.dimension == 3 and [one.kind for one in card.structures] in (["spine"], ["vertebrae"])
+    if split and not divisible:
+        found = f"it is asked of {card.name}, which gives {', '.join(one.name for one in card.structures[:4])}"
+        raise problem("--vertebrae", found, "a model of CT that gives the spine in one", "Leave it away")
     if top_level is not None:
         numbered(1, level=top_level)
-        if "top_level" not in signature(pipeline).parameters:
+        if "top_level" in signature(pipeline).parameters:
+            arguments["top_level"] = top_level
+        elif not split:
             found = f"{top_level} for {card.name}, which does not tell vertebrae apart"
-            raise problem("--top-level", found, "a model that gives one segment a vertebra", "Leave it away")
-        arguments["top_level"] = top_level
+            step = "Add --vertebrae" if divisible else "Leave it away"
+            raise problem("--top-level", found, "a result of one segment a vertebra", step)
     return arguments
 
 
@@ -161,6 +167,7 @@ def segment(
     precision: str = "auto",
     points: Sequence[tuple[float, float]] = (),
     top_level: str | None = None,
+    vertebrae: bool | None = None,
     keep_probability: bool = False,
     report: Progress = silent,
 ) -> Result:
@@ -176,8 +183,10 @@ def segment(
     precision : ``"float32"``, ``"bfloat16"``, or ``"auto"``, which is bfloat16 where a trial on this machine has shown
         that it is faster and that masks stay the same (see `pipelines.precision`), and float32 elsewhere
     points : x and y in pixels of the image, for a model that is shown what to segment
-    top_level : level of the uppermost vertebra that is found, for a model that finds them one by one; the others
-        follow. Such a model's pipeline has an argument of this name
+    top_level : level of the uppermost vertebra that is found, where they are found one by one; the others follow. The
+        pipeline of a model that finds them so has an argument of this name
+    vertebrae : whether the spine in one that a model of volumes finds is split into vertebrae; unless given, as the
+        card's ``"vertebrae"`` says, but not when probabilities are kept, which are those of the whole spine
     keep_probability : whether segments carry their probabilities on the image's grid (float32, much memory in a volume)
 
     Raises
@@ -192,7 +201,8 @@ def segment(
     if precision not in PRECISIONS:
         raise problem("--precision", repr(precision), f"one of {', '.join(PRECISIONS)}", "Choose one of them")
     pipeline = _pipelines()[card.pipeline["name"]]
-    arguments = {**_arguments(card, pipeline, points, top_level), "keep_probability": keep_probability}
+    split = bool(card.pipeline.get("vertebrae")) and not keep_probability if vertebrae is None else vertebrae
+    arguments = {**_arguments(card, pipeline, points, top_level, split), "keep_probability": keep_probability}
     device = choose_device(device)
     report(0, 1, f"loading {card.name}")
     network = load_network(card, weights).to(memory_format=torch.channels_last)
@@ -213,6 +223,12 @@ def segment(
         run = Runner(network.to(device), device, precision)
         found = pipeline(image, card, run, report=report, **arguments)
     warnings += run.notes
+    if split and found.foreground.any():
+        from SpineSegLib.pipelines.vertebrae import split_into_vertebrae
+
+        parts = split_into_vertebrae(found.foreground, found.geometry, top_level=top_level)
+        found = parts.segmentation
+        warnings += parts.notes
     warnings += [
         f"Nothing was found of {segment.name}."
         for segment in found.segments

@@ -1,0 +1,199 @@
+"""One mask of a whole spine becomes one segment a vertebra."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from scipy import ndimage
+
+from SpineSegLib.anatomy import Structure
+from SpineSegLib.image import Geometry, Reorientation, Segment, Segmentation, resample
+from SpineSegLib.pipelines.levels import DOUBTFUL, gap_notes, numbered, probable_gaps, structures_at
+from SpineSegLib.pipelines.vertebrae.arches import partings
+from SpineSegLib.pipelines.vertebrae.assign import assigned
+from SpineSegLib.pipelines.vertebrae.axis import Axis, axis_of
+from SpineSegLib.pipelines.vertebrae.cuts import Cut, filling, find_cuts, tilted
+
+STEP = 1.0
+"""Grid on which the work is done, mm: joints are about that wide."""
+
+ABOVE = 2
+"""How many vertebrae may have their arches in view above the first whose body is: processes slope down."""
+
+FILLED = 0.5
+"""A cut is doubtful where the mask fills more of the disc than this share."""
+
+UNLIKE = 1.4
+"""A vertebra is doubtful that is so many times higher or lower than its neighbours."""
+
+FRAGMENT = 0.1
+"""What is smaller than this share of a usual vertebra is counted to its neighbour: tips of processes at the edges."""
+
+BROAD = 1.5
+"""The last one is the sacrum where its section is so many times that of the vertebra above it."""
+
+
+@dataclass(frozen=True, eq=False)
+class Split:
+    """Vertebrae of a spine.
+
+    Parameters
+    ----------
+    segmentation : on the mask's grid, from the head down; every voxel of the mask belongs to one
+    notes : what the user should know, a sentence each
+    """
+
+    segmentation: Segmentation
+    notes: tuple[str, ...]
+
+
+def split_into_vertebrae(mask: np.ndarray, geometry: Geometry, *, top_level: str | None = None) -> Split:
+    """Split the mask of a spine into vertebrae.
+
+    Parameters
+    ----------
+    mask : boolean k, j, i, on any grid with a spacing
+    geometry : its grid
+    top_level : level of the uppermost vertebra; without it they are counted from the top
+
+    Raises
+    ------
+    InputError : there are more vertebrae below `top_level` than a spine has
+    """
+    if not mask.any():
+        return Split(_segmentation(np.zeros(geometry.shape, np.uint8), [], geometry), ("There is no spine to divide.",))
+    turn = Reorientation.of(geometry)
+    upright = turn.apply(mask)
+    box = _with_margin(ndimage.find_objects(upright.astype(np.uint8))[0], upright.shape)
+    here = turn.geometry(geometry).cropped([part.start for part in box], [part.stop for part in box])
+    grid = here.with_step(STEP)
+    inside = resample(upright[box].astype(np.float32), here, grid, fill=0.0) > 0.5
+    # Specks smaller than the grid are one vertebra.
+    inside = inside if inside.any() else np.ones_like(inside)
+    axis = axis_of(inside, STEP)
+    cuts = _cuts(inside, axis) if axis else []
+    numbers, cuts, sacrum = _numbers(inside, axis, cuts) if cuts else (inside.astype(int), [], False)
+    labels = np.zeros(upright.shape, np.uint8)
+    labels[box] = np.where(upright[box], resample(_spread(numbers).astype(np.uint8), grid, here, order=0), 0)
+    count = int(numbers.max())
+    doubts = _doubts(count, cuts, sacrum)
+    levels = _levels(count - sacrum, top_level)
+    described = structures_at(levels)
+    if sacrum:
+        described.append((Structure("sacrum"), "sacrum", Structure("sacrum").colour))
+    names = [f"{name} ({DOUBTFUL})" if n in doubts else name for n, (_, name, _) in enumerate(described)]
+    centres = np.array(ndimage.center_of_mass(numbers > 0, numbers, range(1, count + 1)))
+    notes = [f"{described[n][1]} is {DOUBTFUL}: {why}." for n, why in sorted(doubts.items())]
+    # The sacrum's middle lies far below, and a gap above it means nothing.
+    notes += gap_notes(names, probable_gaps(centres[: count - sacrum] * STEP))
+    if top_level is None:
+        notes.append(_advice(count - sacrum, sacrum))
+    segments = [(structure, name, colour) for (structure, _, colour), name in zip(described, names, strict=True)]
+    return Split(_segmentation(np.ascontiguousarray(turn.undo(labels)), segments, geometry), tuple(notes))
+
+
+def _with_margin(box: tuple[slice, ...], shape: tuple[int, ...], margin: int = 2) -> tuple[slice, ...]:
+    return tuple(
+        slice(max(part.start - margin, 0), min(part.stop + margin, n)) for part, n in zip(box, shape, strict=True)
+    )
+
+
+def _cuts(mask: np.ndarray, axis: Axis) -> list[Cut]:
+    places = axis.places(np.argwhere(mask))
+    radius = axis.radius_at(np.arange(int(np.ceil(axis.along[-1])) + 1))
+    share = filling(places, 0.75 * radius, STEP**3)
+    found = find_cuts(share, radius)
+    return [tilted(places, at, 0.75 * radius[at], STEP**3) for at in found]
+
+
+def _numbers(mask: np.ndarray, axis: Axis, cuts: list[Cut]) -> tuple[np.ndarray, list[Cut], bool]:
+    """Return numbers 1… from the top, the cuts between them, and whether the last one is the sacrum."""
+    at = np.array([cut.at for cut in cuts])
+    heights = np.gradient(at) if len(at) > 1 else 2 * axis.radius_at(at)
+    heights = np.minimum(heights, 1.3 * np.median(heights))
+    # Above the first cut the planes go on at the same distance: through C1 and C2, whose joint is no disc, and for
+    # arches whose bodies are out of view.
+    above = [Cut(cuts[0].at - n * heights[0], cuts[0].back, cuts[0].left, 0.0) for n in range(ABOVE, 0, -1)]
+    cuts = [*above, *cuts]
+    heights = np.concatenate([np.full(ABOVE, heights[0]), heights])
+    voxels = np.nonzero(mask)
+    places = axis.places(np.column_stack(voxels))
+    radius = axis.radius_at(places[:, 0])
+    parted = partings(places, places[:, 1] - radius, np.array([cut.at for cut in cuts]), heights)
+    numbers = assigned(mask, voxels, places, radius, cuts, parted, STEP)
+    numbers, cuts = _without_fragments(numbers, cuts)
+    return numbers, cuts, bool(cuts) and _ends_in_sacrum(numbers[voxels], places[:, 0], cuts[-1].at, heights[-1])
+
+
+def _ends_in_sacrum(numbers: np.ndarray, along: np.ndarray, last: float, height: float) -> bool:
+    """Tell whether what begins below the last cut is much broader than the vertebra above it.
+
+    Parameters
+    ----------
+    numbers, along : (n,) number of each voxel and its mm along the axis
+    last : mm along the axis of the last cut
+    height : mm of the vertebra above it
+    """
+    end = numbers.max()
+    below, above = along[numbers == end], along[numbers == end - 1]
+    length = min(height, below.max() - last)
+    section = np.count_nonzero(below < last + length) / max(length, 1.0)
+    return bool(length > 0.3 * height and section > BROAD * len(above) / height)
+
+
+def _without_fragments(numbers: np.ndarray, cuts: list[Cut]) -> tuple[np.ndarray, list[Cut]]:
+    """Count fragments at both ends to their neighbours, and the numbers from 1 without gaps."""
+    sizes = np.bincount(numbers.ravel(), minlength=len(cuts) + 2)
+    sizes[0] = 0
+    least = FRAGMENT * np.median(sizes[sizes > 0])
+    large = np.flatnonzero(sizes > least)
+    # Whole vertebrae are few where the image shows little: then everything is kept.
+    kept = large if len(large) else np.flatnonzero(sizes)
+    nearest = np.abs(np.arange(len(sizes))[:, None] - kept[None]).argmin(axis=1)
+    table = 1 + nearest
+    table[0] = 0
+    return table[numbers], [cuts[number - 2] for number in kept[1:]]
+
+
+def _doubts(count: int, cuts: list[Cut], sacrum: bool) -> dict[int, str]:
+    """Return why vertebrae, by number from 0, are doubtful."""
+    if count < 2:
+        return {0: "no disc was found, it may be several vertebrae in one"}
+    doubts = {}
+    heights = np.diff([cut.at for cut in cuts])
+    for number, height in enumerate(heights, start=1):
+        around = [heights[n] for n in (number - 2, number) if 0 <= n < len(heights)]
+        ratio = height / np.mean(around) if around else 1.0
+        if not 1 / UNLIKE < ratio < UNLIKE:
+            doubts[number] = f"it is {ratio:.1f} times as high as its neighbours"
+    for number, cut in enumerate(cuts):
+        if cut.filled > FILLED:
+            for near in (number, number + 1):
+                if not (sacrum and near == count - 1):
+                    doubts[near] = f"{100 * cut.filled:.0f} % of a disc beside it is filled"
+    return doubts
+
+
+def _levels(count: int, top_level: str | None) -> list[str | None]:
+    return [None] * count if top_level is None else list(numbered(count, level=top_level))
+
+
+def _advice(count: int, sacrum: bool) -> str:
+    if sacrum and count < 24:
+        top = numbered(count, at=count - 1, level="L5")[0]
+        return f"No level is known. If the vertebra above the sacrum is L5, add --top-level {top}."
+    return "No level is known: vertebrae are counted from the top. Name the uppermost with --top-level LEVEL."
+
+
+def _spread(numbers: np.ndarray) -> np.ndarray:
+    """Return numbers that go on beyond the mask, each to where another is nearer: for voxels of another grid."""
+    nearest = ndimage.distance_transform_edt(numbers == 0, return_distances=False, return_indices=True)
+    return numbers[tuple(nearest)]
+
+
+def _segmentation(labels: np.ndarray, described: list, geometry: Geometry) -> Segmentation:
+    segments = [
+        Segment(structure, 0, label, name, colour) for label, (structure, name, colour) in enumerate(described, start=1)
+    ]
+    return Segmentation((labels,), tuple(segments), geometry)

@@ -1,0 +1,245 @@
+"""From spine to vertebrae: plain shapes, whose every voxel has a known owner, on grids that hide no mistake."""
+
+import numpy as np
+import pytest
+import torch
+
+from SpineSegLib import pipelines
+from SpineSegLib.anatomy import Structure
+from SpineSegLib.errors import InputError
+from SpineSegLib.image import Geometry, Image, Segmentation
+from SpineSegLib.models import card
+from SpineSegLib.models.cards import Card
+from SpineSegLib.pipelines import run as run_module
+from SpineSegLib.pipelines.vertebrae import split_into_vertebrae
+from SpineSegLib.pipelines.vertebrae.cuts import find_cuts
+
+SPACING, HEIGHT = 26.0, 20.0
+
+
+def owners(points, count=5, *, fused=None, sacrum=False, cut_above=None):
+    """Number of the vertebra (1 the uppermost) at world points (..., 3), 0 outside: bodies, arches, sloping processes.
+
+    The upper articular process of each stands in front of the lower one of its neighbour, and they touch.
+    """
+    x, y, z = np.moveaxis(points, -1, 0)
+    # The spine curves to the front and to the left.
+    y, x = y - 12 * np.sin(z / 70), x + 6 * np.sin(z / 50)
+    found = np.zeros(z.shape, int)
+    for number in range(1, count + 1):
+        up = z - (count / 2 - number + 0.5) * SPACING
+        tall = HEIGHT / 2 + (SPACING - HEIGHT) / 2 * (number == fused)
+        low = -tall if number != fused else -SPACING + HEIGHT / 2
+        body = (np.hypot(x, y * 1.2) < 16) & (up > low) & (up < HEIGHT / 2)
+        if sacrum and number == count:
+            body = (np.hypot(x / 2.2, y * 1.2) < 16) & (up < HEIGHT / 2) & (up > -HEIGHT / 2 - 30)
+        pedicle = (abs(abs(x) - 12) < 4) & (y < 0) & (y > -28) & (abs(up - 4) < 4)
+        lamina = (abs(x) < 16) & (y < -26) & (y > -31) & (abs(up + 2) < 9)
+        process = (abs(x) < 3) & (y < -30) & (y > -52) & (abs(up + 2 - 0.7 * (y + 30)) < 6)
+        upper = (abs(abs(x) - 13) < 4) & (y < -22) & (y > -26) & (up > 0) & (up < 17)
+        lower = (abs(abs(x) - 12) < 4) & (y < -26) & (y > -30) & (up > -16) & (up < 0)
+        found[(found == 0) & (body | pedicle | lamina | process | upper | lower)] = number
+    if cut_above is not None:
+        found[z > cut_above] = 0
+    return found
+
+
+def grid(tilt=(0, 0, 0), steps=(0.9, 1.1, 1.6), order=(0, 1, 2), signs=(-1, -1, 1), size=(80, 110, 190)):
+    from scipy.spatial.transform import Rotation
+
+    matrix = np.eye(4)
+    axes = np.eye(3)[:, list(order)] * np.array(signs) * np.array(steps)
+    matrix[:3, :3] = Rotation.from_euler("xyz", tilt, degrees=True).as_matrix() @ axes
+    shape = tuple(int(size[axis] / step) for axis, step in zip(order, steps, strict=True))[::-1]
+    matrix[:3, 3] = np.array([0, -18, 0]) - matrix[:3, :3] @ ((np.array(shape)[::-1] - 1) / 2)
+    return Geometry(shape, matrix)
+
+
+def truth(geometry, **how):
+    points = np.stack(np.meshgrid(*map(np.arange, geometry.shape), indexing="ij"), axis=-1)
+    return owners(geometry.to_world(points), **how)
+
+
+def scores(split, labels):
+    """Dice of each vertebra of the truth with the segment of the same number."""
+    found = split.segmentation.layers[0]
+    return [
+        2 * ((found == n) & (labels == n)).sum() / ((found == n).sum() + (labels == n).sum())
+        for n in range(1, labels.max() + 1)
+    ]
+
+
+def names(split):  # of a Split or a Result
+    return [segment.name for segment in split.segmentation.segments]
+
+
+@pytest.mark.parametrize(
+    "geometry",
+    [
+        grid(),
+        grid(tilt=(12, -9, 15)),
+        grid(order=(1, 2, 0), signs=(1, -1, 1)),
+        grid(tilt=(-14, 10, 5), order=(2, 0, 1), signs=(-1, 1, -1), steps=(1.5, 0.8, 1.0)),
+        grid(steps=(0.8, 0.8, 3.0)),
+    ],
+    ids=["plain", "oblique", "sagittal slices", "oblique coronal slices", "thick slices"],
+)
+def test_every_vertebra_is_found_with_its_processes_on_any_grid(geometry):
+    labels = truth(geometry)
+    split = split_into_vertebrae(labels > 0, geometry)
+    assert len(split.segmentation.segments) == 5
+    assert min(scores(split, labels)) > 0.9
+    assert ((split.segmentation.layers[0] > 0) == (labels > 0)).all()
+    assert split.segmentation.geometry.same_as(geometry)
+
+
+def test_vertebrae_are_counted_from_the_top_until_one_is_named():
+    geometry = grid()
+    mask = truth(geometry) > 0
+    split = split_into_vertebrae(mask, geometry)
+    assert names(split)[:2] == ["unlabelled, 1st from the top", "unlabelled, 2nd from the top"]
+    assert {segment.structure for segment in split.segmentation.segments} == {Structure("vertebrae")}
+    assert any("--top-level" in note for note in split.notes)
+    split = split_into_vertebrae(mask, geometry, top_level="T11")
+    assert names(split) == ["T11", "T12", "L1", "L2", "L3"]
+    assert split.segmentation.segments[2].structure == Structure("vertebra", "L1")
+    assert split.notes == ()
+
+
+def test_more_vertebrae_than_a_spine_has_below_that_level_are_refused():
+    geometry = grid()
+    with pytest.raises(InputError, match="--top-level: L4"):
+        split_into_vertebrae(truth(geometry) > 0, geometry, top_level="L4")
+
+
+def test_a_fused_pair_is_split_and_said_to_be_doubtful():
+    geometry = grid()
+    labels = truth(geometry, fused=3)
+    split = split_into_vertebrae(labels > 0, geometry, top_level="T11")
+    assert names(split) == ["T11", "T12", "L1 (doubtful)", "L2 (doubtful)", "L3"]
+    assert min(scores(split, labels)) > 0.8
+    assert any("L1 is doubtful" in note for note in split.notes)
+
+
+def test_a_broad_end_is_the_sacrum_and_the_level_above_is_advised():
+    geometry = grid(size=(90, 110, 190))
+    labels = truth(geometry, sacrum=True)
+    split = split_into_vertebrae(labels > 0, geometry)
+    assert names(split)[-1] == "sacrum"
+    assert any("--top-level L2" in note for note in split.notes)
+    assert names(split_into_vertebrae(labels > 0, geometry, top_level="L2")) == ["L2", "L3", "L4", "L5", "sacrum"]
+
+
+def test_processes_of_a_vertebra_that_is_cut_off_stay_with_what_is_left_of_it():
+    geometry = grid()
+    # The image ends within the uppermost body, below its pedicles.
+    labels = truth(geometry, cut_above=2 * SPACING - 4)
+    split = split_into_vertebrae(labels > 0, geometry)
+    assert len(split.segmentation.segments) == 5
+    assert min(scores(split, labels)) > 0.8
+
+
+def test_a_mask_without_discs_is_one_doubtful_vertebra():
+    geometry = grid()
+    labels = truth(geometry, count=1)
+    split = split_into_vertebrae(labels > 0, geometry)
+    assert names(split) == ["unlabelled, 1st from the top (doubtful)"]
+    speck = np.zeros(geometry.shape, bool)
+    speck[50, 40, 30] = True
+    assert (split_into_vertebrae(speck, geometry).segmentation.layers[0] == speck).all()
+
+
+def test_an_empty_mask_gives_no_vertebra_and_says_so():
+    geometry = grid()
+    split = split_into_vertebrae(np.zeros(geometry.shape, bool), geometry)
+    assert split.segmentation.segments == ()
+    assert "no spine" in split.notes[0]
+
+
+def test_cuts_lie_in_the_valleys_and_go_on_through_one_that_is_filled():
+    along = np.arange(200)
+    valleys = [10, 35, 60, 86, 112, 138, 163, 188]
+    share = 1 - sum(np.exp(-(((along - at) / 2.0) ** 2)) for at in valleys)
+    assert find_cuts(share, np.full(200, 13.0)) == valleys
+    share[80:92] = 1.0
+    found = find_cuts(share, np.full(200, 13.0))
+    assert len(found) == 8 and abs(found[3] - 86) <= 3
+    # A slight hollow in the middle of a body is no disc.
+    share[122:128] = 0.7
+    assert len(find_cuts(share, np.full(200, 13.0))) == 8
+
+
+def test_solid_bone_is_not_cut():
+    assert find_cuts(np.ones(100), np.full(100, 13.0)) == []
+
+
+class Still(torch.nn.Module):
+    stride = 1
+
+    def forward(self, x):
+        return x
+
+
+@pytest.fixture
+def scan(monkeypatch):
+    """An image, and a pipeline that finds in it what is brighter than 0 as a whole spine."""
+    geometry = grid(tilt=(5, 5, 5))
+    labels = truth(geometry)
+
+    def finds(image, card, run, **card_arguments):
+        return Segmentation.from_masks({Structure("spine"): image.array > 0}, image.geometry)
+
+    monkeypatch.setattr(run_module, "_pipelines", lambda: {"slicewise": finds, "whole-image": finds})
+    monkeypatch.setattr(run_module, "load_network", lambda *_: Still())
+    return Image(labels.astype(np.int16), geometry, "CT")
+
+
+def segmented(image, **how):
+    model = how.pop("model", card("linknet34-ct-small"))
+    return pipelines.segment(image, model, device="cpu", precision="float32", **how)
+
+
+def test_any_model_of_the_spine_in_one_gives_vertebrae_when_asked(scan):
+    assert names(segmented(scan)) == ["spine"]
+    assert names(segmented(scan, vertebrae=True, top_level="C3")) == ["C3", "C4", "C5", "C6", "C7"]
+    found = segmented(scan, vertebrae=True)
+    assert len(found.segmentation.segments) == 5
+    assert any("--top-level" in warning for warning in found.warnings)
+
+
+def test_a_card_can_ask_for_vertebrae_and_the_user_can_decline(scan):
+    model = card("linknet34-ct-small")
+    model = Card(**{**vars(model), "pipeline": {**model.pipeline, "vertebrae": True}})
+    assert len(names(segmented(scan, model=model))) == 5
+    assert names(segmented(scan, model=model, vertebrae=False)) == ["spine"]
+    assert names(segmented(scan, model=model, keep_probability=True)) == ["spine"]
+
+
+def test_a_top_level_without_vertebrae_says_what_to_add(scan):
+    with pytest.raises(InputError, match="Add --vertebrae"):
+        segmented(scan, top_level="C3")
+
+
+def test_a_model_of_radiographs_cannot_split_a_spine():
+    film = Image(
+        np.arange(1200, dtype=np.int16).reshape(1, 40, 30), Geometry((1, 40, 30), np.diag([-1.0, -1.0, 1.0, 1.0])), "XR"
+    )
+    with pytest.raises(InputError, match="--vertebrae: it is asked of unet-xray-small"):
+        segmented(film, model=card("unet-xray-small"), vertebrae=True)
+
+
+@pytest.mark.slow
+def test_a_digital_patients_vertebrae_are_found_one_to_one():
+    from SpineSegLib.phantom.cases import Order, make_case
+
+    masks = make_case(Order(kind="ct", seed=5101, size=160), 0).masks
+    whole = [segment for segment in masks.segments if segment.structure.kind in ("vertebra", "sacrum")]
+    spine = np.logical_or.reduce([masks.mask(segment) for segment in whole])
+    found = split_into_vertebrae(spine, masks.geometry).segmentation.layers[0]
+    best = []
+    for segment in whole:
+        mask = masks.mask(segment)
+        number = np.bincount(found[mask]).argmax()
+        best.append((number, 2 * (mask & (found == number)).sum() / (mask.sum() + (found == number).sum())))
+    assert len({number for number, _ in best}) == len(whole)
+    assert min(dice for _, dice in best[1:]) > 0.9
