@@ -458,6 +458,20 @@ def test_probabilities_are_kept_where_they_are_asked_for(through):
     assert through(film(picture)).segmentation.segments[0].probability is None
 
 
+def test_how_sure_the_model_is_can_be_asked_vertebra_by_vertebra(through):
+    from SpineSegLib.evaluation.explain.turning import Turn
+    from SpineSegLib.evaluation.explain.uncertainty import uncertainty
+
+    through(film(neck()[0]))  # puts the networks made by hand in place
+    found = uncertainty(film(neck()[0]), by_hand_card(), device="cpu", turns=[Turn(mirror=True)])
+    assert set(found.confidence) == {f"{level} body" for level in LEVELS}
+    assert all(value > 0.8 for value in found.confidence.values())
+    nothing = uncertainty(film(0.05 * np.eye(60)), by_hand_card(), device="cpu", turns=[Turn(mirror=True)])
+    assert nothing.confidence == {}
+    assert nothing.entropy.shape == (1, 60, 60)
+    assert not nothing.disagreement.any()
+
+
 def test_progress_rises_to_the_end(through):
     steps = []
     through(film(neck()[0]), report=lambda step, of, what: steps.append(step / of))

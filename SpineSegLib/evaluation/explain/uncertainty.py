@@ -98,10 +98,15 @@ def uncertainty(
     )
     return Uncertainty(
         result=replace(result, segmentation=replace(first, segments=segments), seconds=time.perf_counter() - start),
-        entropy=np.maximum.reduce([entropy(each.probability) for each in segments]),
-        disagreement=np.maximum.reduce([tally.deviation() for tally in tallies]),
+        entropy=_largest([entropy(each.probability) for each in segments], image.geometry),
+        disagreement=_largest([tally.deviation() for tally in tallies], image.geometry),
         confidence={each.name: each.confidence for each in segments},
     )
+
+
+def _largest(maps: Sequence[np.ndarray], geometry: Geometry) -> np.ndarray:
+    """Return the largest value of several maps at each place; 0 everywhere where there is none."""
+    return np.maximum.reduce(maps) if maps else np.zeros(geometry.shape, np.float32)
 
 
 def _spread(report: Progress, start: int, steps: int, total: int) -> Progress:
@@ -115,21 +120,23 @@ class _Tally:
 
     def __init__(self, first: Segmentation, number: int):
         segment = first.segments[number]
-        self._structure, self._probability, self._mask = segment.structure, segment.probability, first.mask(segment)
+        self._name, self._probability, self._mask = segment.name, segment.probability, first.mask(segment)
         # Differences from the first run: where all agree the deviation is exactly 0.
         self._sum, self._squares = np.zeros_like(self._probability), np.zeros_like(self._probability)
         self._count = np.ones(self._probability.shape, np.uint8)
         self._dice: list[float] = []
 
     def add(self, turned: Segmentation, turn: Turn, geometry: Geometry) -> None:
-        segment = turned.find(self._structure)
-        change = turn.undo(segment.probability, geometry) - self._probability
+        # By name, which tells vertebrae of unknown level apart; one that a run lacks has probability 0 there.
+        segment = next((each for each in turned.segments if each.name == self._name), None)
+        empty = np.zeros(turned.geometry.shape, np.float32)
+        change = turn.undo(empty if segment is None else segment.probability, geometry) - self._probability
         seen = ~np.isnan(change)
         change[~seen] = 0
         self._sum += change
         self._squares += change**2
         self._count += seen
-        mask = turn.undo(turned.mask(segment), geometry, order=0)
+        mask = turn.undo(empty > 0 if segment is None else turned.mask(segment), geometry, order=0)
         self._dice.append(overlap(self._mask & ~np.isnan(mask), mask == 1).dice)
 
     def deviation(self) -> np.ndarray:
