@@ -1,0 +1,150 @@
+"""The small YOLO-UNets with their bundled weights, on digital necks and slices of MR; skipped while there are none."""
+
+import dataclasses
+
+import numpy as np
+import pytest
+
+from SpineSegLib.cli import main
+from SpineSegLib.datasets import read_cases
+from SpineSegLib.evaluation.agreement import evaluate
+from SpineSegLib.evaluation.metrics.vertebrae import together
+from SpineSegLib.image import Geometry, Image
+from SpineSegLib.models import card, weights_state
+from SpineSegLib.pipelines import segment
+
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(1800)]
+NECKS = "yolo-unet-cervical-small"
+
+
+def with_weights(name):
+    model = card(name)
+    if weights_state(model) == "absent":
+        pytest.skip(f"{name} has no weights yet")
+    return model
+
+
+@pytest.fixture(scope="module")
+def necks(tmp_path_factory):
+    """Digital necks that no training has seen, with their truth."""
+    with_weights(NECKS)
+    out = tmp_path_factory.mktemp("necks")
+    order = ["--kind", "lateral-cervical", "--count", "12", "--seed", "90210", "--jobs", "2"]
+    assert main(["phantom", "--out", str(out), *order]) == 0
+    return [case.load() for case in read_cases("phantom-folder", out)]
+
+
+def whole_ones(truth, share=0.7):
+    """Return the truth without bodies that the film's edge cuts short: less than a share of the usual area is shown."""
+    bodies = [each for each in truth.segments if each.structure.kind == "body"]
+    areas = {each.name: truth.mask(each).sum() for each in bodies}
+    usual = np.median(list(areas.values()))
+    return dataclasses.replace(truth, segments=tuple(b for b in bodies if areas[b.name] >= share * usual))
+
+
+def found_in(image, model=None):
+    return segment(image, model or card(NECKS), device="cpu", precision="float32")
+
+
+def vertebrae(result, truth):
+    return evaluate(result.segmentation, truth).vertebrae["body"]
+
+
+def never_wrong_in_silence(result, truth):
+    """Every level that is claimed is right, or the user is told of a doubt."""
+    claimed = {each.name: each.structure.level for each in result.segmentation.segments}
+    wrong = [
+        one.name
+        for one in vertebrae(result, truth).each
+        if one.found_as and claimed[one.found_as] not in (None, one.level)
+    ]
+    return not wrong or bool(result.warnings)
+
+
+def changed(image, array):
+    return dataclasses.replace(image, array=np.ascontiguousarray(array))
+
+
+def test_unseen_necks_are_found_with_every_level_right(necks):
+    scores = together(vertebrae(found_in(image), whole_ones(truth)) for image, truth in necks)
+    assert scores.instances.identified_percent >= 97
+    assert scores.instances.located_dice >= 0.92
+    assert scores.levels_right_percent == 100
+
+
+def test_a_neck_upside_down_is_noticed_or_nothing_is_claimed(necks):
+    for image, truth in necks[:4]:
+        turned = dataclasses.replace(truth, layers=tuple(layer[:, ::-1, ::-1].copy() for layer in truth.layers))
+        result = found_in(changed(image, image.array[:, ::-1, ::-1]))
+        assert result.warnings
+        assert never_wrong_in_silence(result, whole_ones(turned))
+
+
+def test_three_vertebrae_in_view_are_found_and_not_misnamed(necks):
+    for image, truth in necks[:4]:
+        rows = [np.flatnonzero(truth.mask(f"{level} body")[0].any(axis=1)) for level in ("C4", "C6")]
+        span = slice(rows[0][0] - 8, rows[1][-1] + 8)
+        geometry = image.geometry.cropped((0, span.start, 0), (1, span.stop, image.array.shape[2]))
+        cut = Image(image.array[:, span].copy(), geometry, "XR", image.metadata)
+        part = dataclasses.replace(
+            truth, layers=tuple(layer[:, span].copy() for layer in truth.layers), geometry=geometry
+        )
+        result = found_in(cut)
+        assert vertebrae(result, whole_ones(part)).instances.identified_percent > 60
+        assert never_wrong_in_silence(result, whole_ones(part))
+
+
+def test_c7_hidden_by_the_shoulders_misnames_nothing(necks):
+    for image, truth in necks[:4]:
+        top = np.flatnonzero(truth.mask("C6 body")[0].any(axis=1))[-1]
+        array = image.array.astype(float)
+        hidden = slice(top + 4, array.shape[1])
+        noise = np.random.default_rng(0).normal(0, 3, array[:, hidden].shape)
+        array[:, hidden] = np.percentile(array, 97) + noise
+        result = found_in(changed(image, array.clip(0, 255).astype(image.array.dtype)))
+        named = {each.structure.level for each in result.segmentation.segments}
+        assert {"C2", "C3", "C4", "C5", "C6"} <= named
+        assert never_wrong_in_silence(result, whole_ones(truth))
+
+
+def test_a_fused_pair_misnames_nothing(necks):
+    for image, truth in necks[:4]:
+        upper, lower = (truth.mask(f"{level} body")[0] for level in ("C4", "C5"))
+        array = image.array.copy()
+        for column in np.flatnonzero(upper.any(axis=0) & lower.any(axis=0)):
+            first, last = np.flatnonzero(upper[:, column])[-1], np.flatnonzero(lower[:, column])[0]
+            array[0, first - 3 : last + 4, column] = np.median(array[0][upper])
+        assert never_wrong_in_silence(found_in(changed(image, array)), whole_ones(truth))
+
+
+def test_a_fractured_process_changes_no_level(necks):
+    for image, truth in necks[:4]:
+        process = truth.mask("C6 spinous process")[0]
+        columns = np.flatnonzero(process.any(axis=0))
+        gap = slice(int(np.median(columns)) - 4, int(np.median(columns)) + 4)
+        array = image.array.copy()
+        array[0, :, gap][process[:, gap]] = np.percentile(array, 5)
+        result = found_in(changed(image, array))
+        assert vertebrae(result, whole_ones(truth)).levels_right_percent == 100
+
+
+def test_where_there_is_no_spine_nothing_is_found():
+    model = with_weights(NECKS)
+    random = np.random.default_rng(5)
+    rows, columns = np.mgrid[:600, :500]
+    for array in (random.normal(128, 30, (600, 500)), 90 + 40 * np.sin(rows / 90) + columns / 10):
+        geometry = Geometry((1, 600, 500), np.diag([-0.2, -0.2, 1, 1]))
+        result = found_in(Image(array[None].astype(np.float32), geometry, "XR"), model)
+        assert result.segmentation.segments == ()
+        assert any("No vertebra was found" in line for line in result.warnings)
+
+
+def test_vertebrae_in_mr_are_found_one_to_one(shared):
+    # These weights saw the slices; each patient by weights that never saw him stands on the card.
+    model = with_weights("yolo-unet-lumbar-mr-small")
+    cases = read_cases("spider-slices", shared / "data" / "spider-lumbar-mri-2d")
+    scores = []
+    for case in cases:
+        image, truth = case.load()
+        scores.append(evaluate(found_in(image, model).segmentation, truth).vertebrae["vertebra"])
+    assert together(scores).instances.identified_percent >= 90
