@@ -19,6 +19,7 @@ BENCHMARKS: dict[str, str] = {
     "selective-scan": "scan:forward",
     "selective-scan-training": "scan:training",
     "spinefm-vertebra": "vertebrae:spinefm",
+    "yolo-unet-picture": "boxes:yolo_unet",
 }
 """Name on the command line -> module of this package and its function; torch is imported only by `find`."""
 
