@@ -149,6 +149,12 @@ def test_a_mask_without_discs_is_one_doubtful_vertebra():
     assert (split_into_vertebrae(speck, geometry).segmentation.layers[0] == speck).all()
 
 
+def test_a_spine_that_fills_the_image_to_its_edges_is_kept_whole():
+    geometry = Geometry((53, 31, 37), np.diag([-1.37, -1.21, 1.83, 1.0]))
+    split = split_into_vertebrae(np.ones(geometry.shape, bool), geometry)
+    assert (split.segmentation.layers[0] > 0).all()
+
+
 def test_an_empty_mask_gives_no_vertebra_and_says_so():
     geometry = grid()
     split = split_into_vertebrae(np.zeros(geometry.shape, bool), geometry)

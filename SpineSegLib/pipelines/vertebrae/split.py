@@ -75,7 +75,10 @@ def split_into_vertebrae(mask: np.ndarray, geometry: Geometry, *, top_level: str
     cuts = _cuts(inside, axis) if axis else []
     numbers, cuts, sacrum = _numbers(inside, axis, cuts) if cuts else (inside.astype(int), [], False)
     labels = np.zeros(upright.shape, np.uint8)
-    labels[box] = np.where(upright[box], resample(_spread(numbers).astype(np.uint8), grid, here, order=0), 0)
+    # The grid may end a little within the image's, hence the margin.
+    around = grid.cropped([-2, -2, -2], np.array(grid.shape) + 2)
+    numbers_here = resample(np.pad(_spread(numbers), 2, mode="edge").astype(np.uint8), around, here, order=0)
+    labels[box] = np.where(upright[box], numbers_here, 0)
     count = int(numbers.max())
     doubts = _doubts(count, cuts, sacrum)
     levels = _levels(count - sacrum, top_level)
