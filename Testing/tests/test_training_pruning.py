@@ -178,6 +178,20 @@ class TestRemoval:
         assert (small[1].in_channels, small[1].groups) == (4, 4)
         torch.testing.assert_close(small(x), zero(copy.deepcopy(network), unit_masks(network, choice))(x))
 
+    def test_attention_heads_lose_the_same_dimensions_of_queries_keys_and_values(self):
+        network = stirred(made(distinct()["cervspinenet-vit-basic"]))
+        x = torch.rand(1, 3, 64, 64)
+        structure = structure_of(network, x)
+        (group,) = [group for group in structure.groups if group.layer == "encoder.blocks.0.attn.qkv"]
+        assert (group.units, group.width) == (32, 2), "64 channels in 2 heads"
+        small = removed(network, choose(structure, measured(network, x), 0.5, multiple=1))
+        attention = small.encoder.blocks[0].attn
+        assert attention.qkv.out_features == 3 * attention.proj.in_features == 96
+        assert attention.rel_pos_h.shape[1] == 16
+        with torch.no_grad():
+            plain = small(x)
+        torch.testing.assert_close(small(x), plain, rtol=1e-3, atol=1e-4)  # as in training
+
     def test_a_network_that_counts_on_its_channels_keeps_them(self):
         class Tenths(nn.Module):
             def __init__(self):

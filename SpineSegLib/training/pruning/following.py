@@ -12,6 +12,7 @@ import torch
 from torch import nn
 
 OUTPUT = "it makes the output"
+LOST = "its channels are not followed to their end"
 STEPS = 20_000
 """Of following one layer's channels; more than that is not followed."""
 
@@ -157,7 +158,7 @@ def _gathered(graph, first, channels: int, names, parameters, layer: str) -> Gro
             continue
         visited.add(key)
         if len(visited) > STEPS or len(pairs) > 4 * channels:
-            return "its channels are not followed to their end"
+            return LOST
         kind = node.type.name
         if kind == "OUTPUT":
             return OUTPUT
@@ -168,18 +169,21 @@ def _gathered(graph, first, channels: int, names, parameters, layer: str) -> Gro
         if sizes == {1} and channels > 1:
             continue  # One map that is spread over all channels, such as a gate.
         if any(position >= size for position, _ in pairs for size in sizes):
-            return "its channels are not followed to their end"
+            return LOST
         for tensor, dim, makes, filters, groups, size in tensors:
             within = [(position % (size // groups), channel) for position, channel in pairs]
             held.setdefault((tensor, dim, makes, filters), []).extend(within)
         for each in node.dependencies:
-            if each.is_triggered_by(function) and (further := _mapped(each, pairs)):
+            further = _mapped(each, pairs) if each.is_triggered_by(function) else ()
+            if further is None:
+                return LOST
+            if further:
                 stack.append((each, further))
     return _grouped(layer, channels, held)
 
 
-def _mapped(dependency, pairs: tuple[tuple[int, int], ...]) -> tuple[tuple[int, int], ...]:
-    """Return (position, channel) at the other end of a dependency."""
+def _mapped(dependency, pairs: tuple[tuple[int, int], ...]) -> tuple[tuple[int, int], ...] | None:
+    """Return (position, channel) at the other end of a dependency, None where torch-pruning loses them."""
     from torch_pruning._helpers import _HybridIndex
 
     if not any(mapping is not None for mapping in dependency.index_mapping):
@@ -187,7 +191,12 @@ def _mapped(dependency, pairs: tuple[tuple[int, int], ...]) -> tuple[tuple[int, 
     indices = [_HybridIndex(idx=position, root_idx=channel) for position, channel in pairs]
     for mapping in dependency.index_mapping:
         if mapping is not None:
-            indices = mapping(indices)
+            try:
+                indices = mapping(indices)
+            except ZeroDivisionError:  # of heads that it takes for repeated ones
+                return None
+    if any(index.root_idx is None for index in indices):
+        return None
     return tuple((index.idx, index.root_idx) for index in indices)
 
 

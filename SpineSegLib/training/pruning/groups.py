@@ -17,7 +17,8 @@ import torch
 from torch import nn
 
 from SpineSegLib.training.pruning.following import OUTPUT, Group, Place, followed
-from SpineSegLib.training.pruning.proof import Probe
+from SpineSegLib.training.pruning.heads import guessed
+from SpineSegLib.training.pruning.proof import Probe, covers_of
 
 PARTS = (1, 2, 3, 4, 5, 6, 8, 12, 16, 32)
 """Numbers of equal parts (heads, groups, fifths) that are tried."""
@@ -66,7 +67,7 @@ def structure_of(network: nn.Module, example: torch.Tensor, within: str = "") ->
         elif found.units < 2:
             kept[layer] = "it has one channel"
         else:
-            left.append(found)
+            left += _by_cover(found)
     symmetric = _standing(left, probe.symmetric)
     groups = _standing(symmetric, probe.runs_without)
     for group in left:
@@ -79,7 +80,32 @@ def structure_of(network: nn.Module, example: torch.Tensor, within: str = "") ->
             kept[group.layer] = "the network counts on its number"
         else:
             kept[group.layer] = "its channels have places of their own"
+    for layers, guesses in guessed(probe.network):
+        if set(layers) <= set(kept) and all(layer.startswith(inside) for layer in layers):
+            found = next((g for g in guesses if probe.symmetric([g]) and probe.runs_without([g])), None)
+            if found is not None:
+                groups.append(found)
+                kept = {layer: why for layer, why in kept.items() if layer not in layers}
     return Structure(tuple(_apart(groups, kept)), kept)
+
+
+def _by_cover(group: Group) -> list[Group]:
+    """Return the group's units apart by where they lie: keys and values of one layer may go to two layers."""
+    covers = covers_of(group)
+    unique = covers.unique(dim=0)
+    if len(unique) == 1:
+        return [group]
+    found = []
+    for cover in unique:
+        some = (covers == cover).all(dim=1)
+        number = some.cumsum(0) - 1
+        places = []
+        for p in group.places:
+            here = some[p.units]
+            if here.any():
+                places.append(Place(p.tensor, p.dim, p.positions[here], number[p.units[here]], p.makes, p.filters))
+        found.append(Group(group.layer, int(some.sum()), group.width, tuple(places)))
+    return found
 
 
 def _apart(groups: list[Group], kept: dict[str, str]) -> list[Group]:

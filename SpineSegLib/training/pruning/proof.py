@@ -101,10 +101,15 @@ class Probe:
                 fit_attributes(layer, path)
 
 
+def covers_of(group: Group) -> torch.Tensor:
+    """Return how often each unit lies in each place (units, places)."""
+    return torch.stack([torch.bincount(place.units, minlength=group.units) for place in group.places], dim=1)
+
+
 def _turned(group: Group) -> torch.Tensor:
     """Return for each unit (units,) the one whose place it takes, among those that lie in as many places."""
     order = torch.arange(group.units)
-    covers = torch.stack([torch.bincount(place.units, minlength=group.units) for place in group.places], dim=1)
+    covers = covers_of(group)
     for cover in covers.unique(dim=0):
         some = (covers == cover).all(dim=1).nonzero()[:, 0]
         order[some] = some.roll(1)
