@@ -44,3 +44,17 @@ class YoloUNet(nn.Module):
         patch = functional.interpolate(x, (self.patch, self.patch), mode="bilinear")
         inside = functional.interpolate(self.segmenter(patch), x.shape[-2:], mode="bilinear")
         return torch.minimum(inside, self.detector(x).amax(dim=1, keepdim=True))
+
+    def adopted(self, tensors: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+        """Return the parts that a file of another composite holds whole: YOLO-DeepLab begins with YOLO-UNet's detector.
+
+        Returns
+        -------
+        Empty where it holds neither
+        """
+        own, found = self.state_dict(), {}
+        for part in ("detector.", "segmenter."):
+            names = [name for name in own if name.startswith(part)]
+            if all(name in tensors and tensors[name].shape == own[name].shape for name in names):
+                found |= {name: tensors[name] for name in names}
+        return found

@@ -97,6 +97,17 @@ def test_a_composites_weights_are_one_file(tmp_path):
         assert torch.equal(again(x), network(x))
 
 
+def test_another_segmenter_begins_with_the_detector_of_a_composite():
+    detector = {"width": 0.0625, "classes": 1}
+    one = build("yolo-unet", {"detector": detector, "segmenter": {"width": 4}, "patch": 32})
+    deep = {"name": "deeplabv3plus", "width": 8, "middle": 16}
+    other = build("yolo-unet", {"detector": detector, "segmenter": deep, "patch": 32})
+    taken = other.adopted(one.state_dict())
+    assert {name.split(".")[0] for name in taken} == {"detector"}
+    assert len(taken) == len(one.detector.state_dict())
+    assert other.adopted({"detector.stem": torch.zeros(1)}) == {}
+
+
 def test_a_patch_that_the_segmenter_cannot_take_is_refused():
     with pytest.raises(ValueError, match="patch is 90"):
         build("yolo-unet", {"detector": {"width": 0.125}, "segmenter": {"width": 4}, "patch": 90})

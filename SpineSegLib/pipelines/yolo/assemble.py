@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 
 import numpy as np
+from scipy import ndimage
 
 from SpineSegLib.image import Image, Segmentation
 from SpineSegLib.models import Card
@@ -64,8 +65,7 @@ def assembled(
         best[at][larger], owner[at][larger] = probability[larger], number
         if keep_probability:
             every[number][at] = np.maximum(every[number][at], probability)
-    best_enough = best > threshold
-    masks = [large_parts((owner == number) & best_enough, keep_fraction) for number in range(len(told))]
+    masks = _masks(np.where(best > threshold, owner + 1, 0), len(told), keep_fraction)
     there = [number for number, mask in enumerate(masks) if mask[middle].any()]
     links = [Link(_points(masks[number][middle], views.step), *told[number]) for number in there]
     chain = chain_of(links, kind=kind_of(card), top_level=top_level, in_patient=views.in_patient, gap=gap, tall=tall)
@@ -82,6 +82,17 @@ def assembled(
         probabilities={place: views.undo(every[number]) for place, number in enumerate(ordered) if every},
         doubtful=chain.doubtful,
     )
+
+
+def _masks(labels: np.ndarray, count: int, keep_fraction: float) -> list[np.ndarray]:
+    """Return the mask of each label from 1 on, without its small parts."""
+    masks = []
+    for label, box in enumerate(ndimage.find_objects(labels, count), start=1):
+        mask = np.zeros(labels.shape, bool)
+        if box is not None:
+            mask[box] = large_parts(labels[box] == label, keep_fraction)
+        masks.append(mask)
+    return masks
 
 
 def _points(mask: np.ndarray, step: tuple[float, float]) -> np.ndarray:
