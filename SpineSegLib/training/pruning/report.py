@@ -81,7 +81,9 @@ def _draw(rows: Sequence[Row], picture: Path, title: str) -> None:
         if not some:
             continue
         start = [] if stage == "fine-tuned" else [before]
-        size = {"markersize": 13} if stage == "fine-tuned" else {"markersize": 5}
+        size = {"markersize": {"zeroed": 9, "removed": 5, "fine-tuned": 13}[stage], "fillstyle": "full"}
+        if stage == "zeroed":
+            size["fillstyle"] = "none"  # Where both are the same, both are seen.
         points = [*start, *some]
         left.plot(
             [100 * row.share for row in points], [row.score for row in points], look, color=colour, label=stage, **size
