@@ -54,14 +54,14 @@ class Attention(nn.Module):
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """Return (n, h, w, width) of the same."""
-        images, height, width, channels = x.shape
+        images, height, width = x.shape[:3]
         fewer = x
         if self.reduce is not None:
             fewer = self.norm(self.reduce(x.permute(0, 3, 1, 2)).permute(0, 2, 3, 1))
         q = self.q(x).view(images, height * width, self.heads, -1).transpose(1, 2)
-        k, v = self.kv(fewer).view(images, -1, 2, self.heads, channels // self.heads).permute(2, 0, 3, 1, 4)
+        k, v = self.kv(fewer).view(images, -1, 2, self.heads, q.shape[-1]).permute(2, 0, 3, 1, 4)
         found = functional.scaled_dot_product_attention(q, k, v)
-        return self.proj(found.transpose(1, 2).reshape(images, height, width, channels))
+        return self.proj(found.transpose(1, 2).reshape(images, height, width, -1))
 
 
 class Perceptron(nn.Module):

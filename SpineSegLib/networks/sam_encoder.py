@@ -134,12 +134,13 @@ class Block(nn.Module):
         dtype = work.scores.dtype
         step = max(1, TOKENS // width)
         slices = [slice(start, min(start + step, height)) for start in range(0, height, step)]
-        qkv = work.qkv(height, width, self.window)
+        channels = self.attn.proj.in_features
+        qkv = work.qkv(height, width, self.window, channels)
         weight, bias = self.attn.qkv.weight.to(dtype), self.attn.qkv.bias.to(dtype)
         qkv[height:], qkv[:, width:] = bias, bias
         for some in slices:
             qkv[some, :width] = functional.linear(self.norm1(x[some]).to(dtype), weight, bias)
-        found = work.found
+        found = work.found(height, width, self.heads, channels)
         if self.window:
             self._attend_in_windows(qkv, found, work.scores)
         else:
@@ -182,7 +183,7 @@ class Workspace:
     """
 
     def __init__(self, height: int, width: int, blocks: Sequence[Block], dtype: torch.dtype, device: torch.device):
-        heads, channels = blocks[0].heads, blocks[0].attn.proj.in_features
+        heads, channels = blocks[0].heads, max(block.attn.proj.in_features for block in blocks)
         sides = [block.window or 1 for block in blocks]
         padded = max((height + -height % side) * (width + -width % side) for side in sides)
         rows_of_windows = max(-(-width // side) * heads * side**4 if side > 1 else 0 for side in sides)
@@ -191,13 +192,16 @@ class Workspace:
         chunk = one_row * height if device.type == "meta" else max(one_row, SCORES)
         self._qkv = torch.empty(padded * 3 * channels, dtype=dtype, device=device)
         self.scores = torch.empty(max(chunk, rows_of_windows), dtype=dtype, device=device)
-        self.found = torch.empty(height, width, heads, channels // heads, dtype=dtype, device=device)
+        self._found = torch.empty(height * width * channels, dtype=dtype, device=device)
 
-    def qkv(self, height: int, width: int, window: int) -> torch.Tensor:
+    def found(self, height: int, width: int, heads: int, channels: int) -> torch.Tensor:
+        """Return memory for what attention found, (h, w, heads, channels / heads)."""
+        return self._found[: height * width * channels].view(height, width, heads, channels // heads)
+
+    def qkv(self, height: int, width: int, window: int, channels: int) -> torch.Tensor:
         """Return memory for queries, keys and values, (h, w, 3·channels) with h and w padded to whole windows."""
         if window:
             height, width = height + -height % window, width + -width % window
-        channels = self.found.shape[2] * self.found.shape[3]
         return self._qkv[: height * width * 3 * channels].view(height, width, 3 * channels)
 
 
