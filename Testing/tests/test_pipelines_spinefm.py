@@ -235,6 +235,13 @@ class TestLevels:
         assert said(found, "C5 body is 2.3 times as high as its neighbours: probably two vertebrae in one mask")
         assert names(found)[3:] == ["C5 body (doubtful)", "C6 body (doubtful)"]
 
+    def test_a_mask_that_its_patch_cuts_off_is_in_doubt(self, through):
+        picture, _ = ladder(["between"] * 6)
+        picture[60 + 2 * STEP : 60 + 2 * STEP + 2, 125:200] = 0.6
+        found = through(film(picture), ByHand(detector=Seen([0.1, 0.1, 0.1, 0.9, 0.9, 0.9])), top_level="C3")
+        assert said(found, "C5 body is cut off by its patch")
+        assert [name.endswith("(doubtful)") for name in names(found)] == [False, False, True, True, True, True]
+
     def test_a_seventh_behind_the_shoulders_shifts_no_level(self, through):
         picture, _ = ladder([*NECK[:5], None, "between"])
         found = through(film(picture))

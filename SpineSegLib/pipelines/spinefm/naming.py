@@ -14,7 +14,7 @@ import numpy as np
 from SpineSegLib.errors import InputError
 from SpineSegLib.pipelines.levels import gap_notes, numbered, probable_gaps
 from SpineSegLib.pipelines.spinefm.choices import Choices
-from SpineSegLib.pipelines.spinefm.walk import ENDS, Chain, End
+from SpineSegLib.pipelines.spinefm.walk import ENDS, Chain, End, Found
 
 Levels = list[str | None]
 
@@ -114,13 +114,28 @@ def doubts(chain: Chain, names: Sequence[str], choices: Choices, *, from_top: bo
     notes, doubtful = gap_notes(names, gaps), set()
     for number in gaps:
         doubtful |= set(range(number + 1, count) if from_top else range(number + 1))
-    for number, ratio in tall_ones(chain, choices):
+    tall = {number: f"{ratio:.1f} times as high as its neighbours" for number, ratio in tall_ones(chain, choices)}
+    tall |= {n: "cut off by its patch" for n, one in enumerate(chain.vertebrae) if n not in tall and is_cut_off(one)}
+    for number in sorted(tall):
         doubtful |= set(range(number, count) if from_top else range(number + 1))
         notes.append(
-            f"{names[number]} is {ratio:.1f} times as high as its neighbours: probably two vertebrae in one mask, "
-            "fused or not told apart, and the levels beyond may be off by one."
+            f"{names[number]} is {tall[number]}: probably two vertebrae in one mask, fused or not told apart, and the "
+            "levels beyond may be off by one."
         )
     return notes, doubtful
+
+
+def is_cut_off(one: Found) -> bool:
+    """Tell whether a mask reaches an edge of its patch beyond which the picture goes on: it is too long for one."""
+    inner, outer = one.crop.inside, one.crop.area
+    seen = one.mask[inner]
+    edges = [
+        (seen[0], inner[0].start == outer[0].start > 0),
+        (seen[-1], inner[0].stop == outer[0].stop < one.mask.shape[0]),
+        (seen[:, 0], inner[1].start == outer[1].start > 0),
+        (seen[:, -1], inner[1].stop == outer[1].stop < one.mask.shape[1]),
+    ]
+    return any(goes_on and bool(edge.any()) for edge, goes_on in edges)
 
 
 def tall_ones(chain: Chain, choices: Choices) -> list[tuple[int, float]]:
