@@ -16,6 +16,7 @@ BENCHMARKS: dict[str, str] = {
     "cervspinenet-decoder": "sam:decoder",
     "cervspinenet-segment": "whole:cervspinenet",
     "linknet152-pruned": "pruning:linknet152",
+    "ct-slices": "slices:growth",
     "selective-scan": "scan:forward",
     "selective-scan-training": "scan:training",
     "spinefm-vertebra": "vertebrae:spinefm",
