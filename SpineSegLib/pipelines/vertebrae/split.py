@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from scipy import ndimage
@@ -27,7 +27,7 @@ FILLED = 0.5
 UNLIKE = 1.4
 """A vertebra is doubtful that is so many times higher or lower than its neighbours."""
 
-FRAGMENT = 0.1
+FRAGMENT = 0.04
 """What is smaller than this share of a usual vertebra is counted to its neighbour: tips of processes at the edges."""
 
 BROAD = 1.5
@@ -117,16 +117,25 @@ def _numbers(mask: np.ndarray, axis: Axis, cuts: list[Cut]) -> tuple[np.ndarray,
     heights = np.minimum(heights, 1.3 * np.median(heights))
     # Above the first cut the planes go on at the same distance: through C1 and C2, whose joint is no disc, and for
     # arches whose bodies are out of view.
-    above = [Cut(cuts[0].at - n * heights[0], cuts[0].back, cuts[0].left, 0.0) for n in range(ABOVE, 0, -1)]
-    cuts = [*above, *cuts]
+    first, last = cuts[0], cuts[-1]
+    cuts = [*(replace(first, at=first.at - n * heights[0], filled=0.0) for n in range(ABOVE, 0, -1)), *cuts]
     heights = np.concatenate([np.full(ABOVE, heights[0]), heights])
     voxels = np.nonzero(mask)
     places = axis.places(np.column_stack(voxels))
     radius = axis.radius_at(places[:, 0])
-    parted = partings(places, places[:, 1] - radius, np.array([cut.at for cut in cuts]), heights)
-    numbers = assigned(mask, voxels, places, radius, cuts, parted, STEP)
-    numbers, cuts = _without_fragments(numbers, cuts)
-    return numbers, cuts, bool(cuts) and _ends_in_sacrum(numbers[voxels], places[:, 0], cuts[-1].at, heights[-1])
+
+    def parts() -> np.ndarray:
+        parted = partings(places, places[:, 1] - radius, np.array([cut.at for cut in cuts]), heights)
+        return assigned(mask, voxels, places, radius, cuts, parted, STEP)
+
+    numbers = parts()
+    sacrum = _ends_in_sacrum(numbers[voxels], places[:, 0], last.at, heights[-1])
+    if not sacrum and axis.along[-1] < last.at + 1.3 * heights[-1]:
+        # Below the last body in view the arch of the next may be seen.
+        cuts.append(replace(last, at=last.at + heights[-1], filled=0.0))
+        heights = np.append(heights, heights[-1])
+        numbers = parts()
+    return *_without_fragments(numbers, cuts), sacrum
 
 
 def _ends_in_sacrum(numbers: np.ndarray, along: np.ndarray, last: float, height: float) -> bool:
@@ -139,6 +148,8 @@ def _ends_in_sacrum(numbers: np.ndarray, along: np.ndarray, last: float, height:
     height : mm of the vertebra above it
     """
     end = numbers.max()
+    if not (numbers == end - 1).any():
+        return False
     below, above = along[numbers == end], along[numbers == end - 1]
     length = min(height, below.max() - last)
     section = np.count_nonzero(below < last + length) / max(length, 1.0)
