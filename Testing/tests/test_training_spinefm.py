@@ -58,7 +58,8 @@ def test_every_body_comes_once_an_epoch_each_time_with_another_point():
     assert sum(tall) == 2
     drawn.set_epoch(1)
     again = [drawn[index] for index in range(10)]
-    assert not any(torch.equal(one[0], two[0]) for one in first for two in again)
+    # A body has some 170 pixels, so that two draws of one may meet.
+    assert sum(torch.equal(one[0], two[0]) for one in first for two in again) <= 2
     repeated = source(PromptedSource, size=32, side={"steps": 3}, samples=10)
     assert all(torch.equal(one[0], repeated[index][0]) for index, one in enumerate(first))
 
