@@ -26,6 +26,9 @@ CONFIDENCE = (
     "and scaled images"
 )
 
+KNOWN = ("in-parts", "slicewise", "whole-image", "yolo-seg", "yolo-unet")
+"""Pipelines whose segments carry the probabilities of a single pass."""
+
 
 @dataclass(frozen=True, eq=False)
 class Uncertainty:
@@ -79,7 +82,7 @@ def uncertainty(
     if card.pipeline["name"] == "prompted":
         found = f"{card.name} is shown what to segment"
         raise problem("--model", found, "a model that finds by itself", "Choose another model")
-    if card.pipeline["name"] not in ("whole-image", "slicewise"):
+    if card.pipeline["name"] not in KNOWN:
         found = f"{card.name} finds one vertebra after the other, and turned images may have others"
         raise problem("--model", found, "a model that has the same structures in each image", "Choose another model")
     start = time.perf_counter()
