@@ -205,10 +205,8 @@ def scene(masks=False):
 
 @pytest.mark.parametrize("name", ["yolo11", "yolo11-seg"])
 def test_it_learns_two_pictures_by_heart(name):
-    network, (images, targets) = narrow(name), scene()
-    for module in network.modules():
-        if isinstance(module, torch.nn.BatchNorm2d):
-            module.momentum = 0.2  # there are few steps
+    network, (images, targets) = narrow(name, momentum=0.2), scene()
+    assert {each.momentum for each in network.modules() if isinstance(each, torch.nn.BatchNorm2d)} == {0.2}
     optimiser = torch.optim.AdamW(network.parameters(), lr=1e-2)
     before = float(network.training_loss(images, targets).detach())
     for _ in range(60):

@@ -44,6 +44,7 @@ class YOLO11(nn.Module):
     classes : of instances
     channels : of the picture
     prior : probability of a class that training begins with
+    momentum : of batch normalisation, the family's own; runs of a few hundred steps need more, such as 0.1
     gains : weights of the loss's terms, instead of those of `GAINS`
     """
 
@@ -61,6 +62,7 @@ class YOLO11(nn.Module):
         classes: int = 80,
         channels: int = 3,
         prior: float = 0.01,
+        momentum: float = 0.03,
         gains: Mapping[str, float] | None = None,
     ):
         super().__init__()
@@ -76,6 +78,12 @@ class YOLO11(nn.Module):
         self.gains = {**GAINS, **(gains or {})}
         self.body = Body(channels, **self.size._asdict())
         self.head = BoxHead(self.body.outputs, classes, prior)
+        self._set_momentum(momentum)
+
+    def _set_momentum(self, momentum: float) -> None:
+        for module in self.modules():
+            if isinstance(module, nn.BatchNorm2d):
+                module.momentum = momentum
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """Return where classes are: logits (n, classes, h, w), at each pixel the highest score of the three maps.
@@ -152,10 +160,11 @@ class YOLO11Seg(YOLO11):
     arguments : as `YOLO11`
     """
 
-    def __init__(self, size: str = "n", **arguments):
+    def __init__(self, size: str = "n", *, momentum: float = 0.03, **arguments):
         super().__init__(size, **arguments)
         width = -int(-min(256, self.size.most) * self.size.width // 8) * 8
         self.masks = MaskHead(self.body.outputs, width)
+        self._set_momentum(momentum)
 
     def raw(self, x: torch.Tensor) -> tuple[torch.Tensor, list[torch.Tensor], torch.Tensor | None, torch.Tensor | None]:
         """Return what the heads compute: distances, scores by feature map, coefficients and prototypes."""
