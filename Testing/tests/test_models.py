@@ -62,8 +62,10 @@ def test_card_keeps_the_schema_and_its_network_and_pipeline_exist(name):
     with torch.device("meta"):
         network = build(model.network["name"], model.network["arguments"])
     assert all(size % network.stride == 0 for size in model.input["size"])
-    assert model.network["arguments"]["channels"] == model.input["channels"]
-    assert model.network["arguments"]["classes"] == len(model.structures)
+    arguments = model.network["arguments"]
+    parts = [arguments] if "channels" in arguments else [arguments["detector"], arguments["segmenter"]]
+    assert all(each["channels"] == model.input["channels"] for each in parts)
+    assert parts[-1]["classes"] == len(model.structures)
 
 
 @pytest.mark.parametrize("name", [name for name, model in registry().items() if model.weights.bundled])
