@@ -13,6 +13,7 @@ import argparse
 import json
 import shutil
 import sys
+from collections.abc import Iterable
 from pathlib import Path
 from statistics import mean
 
@@ -22,10 +23,12 @@ ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 sys.path.insert(0, str(ROOT / "Testing"))
 
-from held_out import Held, demo_cases, folds, phantom_films, phantom_scans  # noqa: E402
+from held_out import Held, demo_cases, folds, phantom_films, phantom_scans, without_cut_off  # noqa: E402
 
 from SpineSegLib.evaluation import evaluate  # noqa: E402
 from SpineSegLib.evaluation.explain.calibration import LEAST, Reliability  # noqa: E402
+from SpineSegLib.evaluation.metrics.vertebrae import together  # noqa: E402
+from SpineSegLib.models import Card  # noqa: E402
 from SpineSegLib.models import card as find_card  # noqa: E402
 from SpineSegLib.pipelines import segment  # noqa: E402
 from SpineSegLib.training.sources.volumes import masks_of, targets_of  # noqa: E402
@@ -39,8 +42,13 @@ HELD_OUT = {
     "unet-neck-small": (phantom_films,),
     "cervspinenet-small": (phantom_films,),
     "cvm-unet-small": (demo_cases, phantom_films),
+    "spinefm-cervical-small": (phantom_films,),
+    "triview-linknet152-small": (demo_cases, phantom_scans),
+    "yolo-unet-cervical-small": (phantom_films,),
 }
 """Model -> what it is measured on, beside its folds."""
+ONE_BY_ONE = ("spinefm", "yolo-unet")
+"""Pipelines that find vertebra by vertebra: measured are how many, how well, and whether the levels are right."""
 
 
 def main() -> int:
@@ -80,6 +88,8 @@ def main() -> int:
 def measured(name: str, cases: list[Held], weights: Path | None) -> list[dict]:
     """Return scores, one for each set of cases, structure and metric: means over the set's cases."""
     model = find_card(name)
+    if model.pipeline["name"] in ONE_BY_ONE:
+        return measured_one_by_one(model, cases, weights)
     values: dict[tuple, list[float]] = {}
     reliability: dict[tuple, Reliability] = {}
     pooled: dict[tuple, np.ndarray] = {}
@@ -134,6 +144,25 @@ def measured(name: str, cases: list[Held], weights: Path | None) -> list[dict]:
             for (one, structure, command), found in reliability.items()
         ]
     )
+
+
+def measured_one_by_one(model: Card, cases: Iterable[Held], weights: Path | None) -> list[dict]:
+    """Return scores over all vertebrae of each set of cases, but for those that the film's edge cuts off."""
+    found: dict[tuple[str, str, str], list] = {}
+    for case in cases:
+        result = segment(case.image, model, weights=case.weights or weights, where=case.name)
+        truth = without_cut_off(case.truth_for(model))
+        for kind, vertebrae in evaluate(result.segmentation, truth).vertebrae.items():
+            found.setdefault((case.set, kind, case.command), []).append(vertebrae)
+            print(f"{case.set}: {case.name} {vertebrae.instances}, levels {vertebrae.levels_right_percent}", flush=True)
+    scores = []
+    for (one, kind, command), some in found.items():
+        numbers = together(some).to_dict()
+        for metric in ("identified_percent", "located_dice", "overall_dice", "levels_right_percent"):
+            if numbers.get(metric) is not None:
+                fact = {"case": one, "structure": kind, "metric": metric, "value": round(numbers[metric], 4)}
+                scores.append({**fact, "command": command})
+    return scores
 
 
 if __name__ == "__main__":

@@ -9,6 +9,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+import numpy as np
+
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 sys.path.insert(0, str(ROOT / "Testing"))
@@ -51,6 +53,17 @@ class Held:
         """Return the structures of the truth that the model segments: a phantom labels more."""
         kinds = {kind for s in model.structures for kind in (s.kind, *COLLECTIVES.get(s.kind, ()))}
         return replace(self.truth, segments=tuple(s for s in self.truth.segments if s.structure.kind in kinds))
+
+
+def without_cut_off(truth: Segmentation, share: float = 0.7) -> Segmentation:
+    """Return the truth without vertebrae that the image's edge cuts off: less than a share of the usual size shows."""
+    sizes = {each.name: int(truth.mask(each).sum()) for each in truth.segments}
+    usual = {
+        kind: np.median([sizes[each.name] for each in truth.segments if each.structure.kind == kind])
+        for kind in {each.structure.kind for each in truth.segments}
+    }
+    kept = (each for each in truth.segments if sizes[each.name] >= share * usual[each.structure.kind])
+    return replace(truth, segments=tuple(kept))
 
 
 def demo_cases(name: str) -> Iterable[Held]:

@@ -23,7 +23,12 @@ from SpineSegLib.models import Card, registry  # noqa: E402
 POOLED = "dice_of_all_pixels_together"
 
 README = ROOT / "README.md"
-PAPERS = {"10.3389/fbioe.2025.1733689": 1, "10.1177/20552076251347695": 3, "10.1038/s41598-025-95243-z": 4}
+PAPERS = {
+    "10.3389/fbioe.2025.1733689": 1,
+    "10.48550/arXiv.2411.00326": 2,
+    "10.1177/20552076251347695": 3,
+    "10.1038/s41598-025-95243-z": 4,
+}
 """Doi of a paper -> its number in the README's list; the paper without a doi is the fifth."""
 
 
@@ -44,11 +49,7 @@ def weights_table() -> str:
         by_case = {}
         for score in card.weights.scores:
             by_case.setdefault((score["structure"], score["case"]), {})[score["metric"]] = score["value"]
-        scores = [
-            f"{structure}, {case}: **{values['dice']:.2f}**"
-            + (f" (all pixels together {values[POOLED]:.2f})" if POOLED in values else "")
-            for (structure, case), values in by_case.items()
-        ]
+        scores = [f"{structure}, {case}: {_score(values)}" for (structure, case), values in by_case.items()]
         rows.append(
             [
                 f"`{card.name}`",
@@ -62,6 +63,13 @@ def weights_table() -> str:
     return table(
         ["weights", "find", "trained on (licence)", "Dice, measured by `evaluate`", "size, licence", "made by"], rows
     )
+
+
+def _score(values: dict[str, float]) -> str:
+    if "located_dice" in values:
+        levels = f", levels right {values['levels_right_percent']:.1f} %" if "levels_right_percent" in values else ""
+        return f"**{values['located_dice']:.2f}**, found {values['identified_percent']:.1f} %{levels}"
+    return f"**{values['dice']:.2f}**" + (f" (all pixels together {values[POOLED]:.2f})" if POOLED in values else "")
 
 
 def networks_table() -> str:

@@ -4,6 +4,7 @@ import dataclasses
 
 import numpy as np
 import pytest
+from held_out import without_cut_off
 
 from SpineSegLib.cli import main
 from SpineSegLib.datasets import read_cases
@@ -34,14 +35,6 @@ def necks(tmp_path_factory):
     return [case.load() for case in read_cases("phantom-folder", out)]
 
 
-def whole_ones(truth, share=0.7):
-    """Return the truth without bodies that the film's edge cuts short: less than a share of the usual area is shown."""
-    bodies = [each for each in truth.segments if each.structure.kind == "body"]
-    areas = {each.name: truth.mask(each).sum() for each in bodies}
-    usual = np.median(list(areas.values()))
-    return dataclasses.replace(truth, segments=tuple(b for b in bodies if areas[b.name] >= share * usual))
-
-
 def found_in(image, model=None):
     return segment(image, model or card(NECKS), device="cpu", precision="float32")
 
@@ -66,7 +59,7 @@ def changed(image, array):
 
 
 def test_unseen_necks_are_found_with_every_level_right(necks):
-    scores = together(vertebrae(found_in(image), whole_ones(truth)) for image, truth in necks)
+    scores = together(vertebrae(found_in(image), without_cut_off(truth)) for image, truth in necks)
     assert scores.instances.identified_percent >= 97
     assert scores.instances.located_dice >= 0.92
     assert scores.levels_right_percent == 100
@@ -77,7 +70,7 @@ def test_a_neck_upside_down_is_noticed_or_nothing_is_claimed(necks):
         turned = dataclasses.replace(truth, layers=tuple(layer[:, ::-1, ::-1].copy() for layer in truth.layers))
         result = found_in(changed(image, image.array[:, ::-1, ::-1]))
         assert result.warnings
-        assert never_wrong_in_silence(result, whole_ones(turned))
+        assert never_wrong_in_silence(result, without_cut_off(turned))
 
 
 def test_three_vertebrae_in_view_are_found_and_not_misnamed(necks):
@@ -90,8 +83,8 @@ def test_three_vertebrae_in_view_are_found_and_not_misnamed(necks):
             truth, layers=tuple(layer[:, span].copy() for layer in truth.layers), geometry=geometry
         )
         result = found_in(cut)
-        assert vertebrae(result, whole_ones(part)).instances.identified_percent > 60
-        assert never_wrong_in_silence(result, whole_ones(part))
+        assert vertebrae(result, without_cut_off(part)).instances.identified_percent > 60
+        assert never_wrong_in_silence(result, without_cut_off(part))
 
 
 def test_c7_hidden_by_the_shoulders_misnames_nothing(necks):
@@ -104,7 +97,7 @@ def test_c7_hidden_by_the_shoulders_misnames_nothing(necks):
         result = found_in(changed(image, array.clip(0, 255).astype(image.array.dtype)))
         named = {each.structure.level for each in result.segmentation.segments}
         assert {"C2", "C3", "C4", "C5", "C6"} <= named
-        assert never_wrong_in_silence(result, whole_ones(truth))
+        assert never_wrong_in_silence(result, without_cut_off(truth))
 
 
 def test_a_fused_pair_misnames_nothing(necks):
@@ -114,7 +107,7 @@ def test_a_fused_pair_misnames_nothing(necks):
         for column in np.flatnonzero(upper.any(axis=0) & lower.any(axis=0)):
             first, last = np.flatnonzero(upper[:, column])[-1], np.flatnonzero(lower[:, column])[0]
             array[0, first - 3 : last + 4, column] = np.median(array[0][upper])
-        assert never_wrong_in_silence(found_in(changed(image, array)), whole_ones(truth))
+        assert never_wrong_in_silence(found_in(changed(image, array)), without_cut_off(truth))
 
 
 def test_a_fractured_process_changes_no_level(necks):
@@ -125,7 +118,7 @@ def test_a_fractured_process_changes_no_level(necks):
         array = image.array.copy()
         array[0, :, gap][process[:, gap]] = np.percentile(array, 5)
         result = found_in(changed(image, array))
-        assert vertebrae(result, whole_ones(truth)).levels_right_percent == 100
+        assert vertebrae(result, without_cut_off(truth)).levels_right_percent == 100
 
 
 def test_where_there_is_no_spine_nothing_is_found():
