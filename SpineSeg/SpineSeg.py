@@ -30,7 +30,7 @@ if importlib.util.find_spec("SpineSegLib") is None:
 
 from SpineSegPanel.choices import Device, Explanation, Modality
 from SpineSegPanel.dependencies import ensure_dependencies
-from SpineSegPanel.evaluate import EvaluateSection
+from SpineSegPanel.sections import add_sections
 from SpineSegPanel.selftest import SelfTestData
 
 from SpineSegLib import mrml
@@ -89,6 +89,7 @@ class SpineSegWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         self._parameterNodeGuiTag = None
         self._choices = []
         self._choicesFor = None
+        self.sections = {}
 
     def setup(self) -> None:
         ScriptedLoadableModuleWidget.setup(self)
@@ -103,11 +104,15 @@ class SpineSegWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         self.ui.weightsPathLineEdit.connect("currentPathChanged(QString)", self.onWeightsChanged)
         self.ui.applyButton.connect("clicked(bool)", self.onApply)
         self.ui.metricsCollapsibleButton.visible = False
-        self.evaluate = EvaluateSection(self.ui, self.logic, self.resourcePath("requirements.txt"))
+        self.sections = add_sections(self.ui.sectionsWidget, self.logic, self.resourcePath)
+        for section in self.sections.values():
+            section.log, section.offer = self.onLog, self._offerAgain
         self._showIdle("")
         self.initializeParameterNode()
 
     def cleanup(self) -> None:
+        for section in self.sections.values():
+            section.close()
         self.logic.abort()
         self.setParameterNode(None)
         self.removeObservers()
@@ -127,7 +132,8 @@ class SpineSegWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         ScriptedLoadableModuleWidget.onReload(self)
 
     def onSceneStartClose(self, caller, event) -> None:
-        self.evaluate.close()
+        for section in self.sections.values():
+            section.close()
         if self.logic.abort():
             self._showIdle(_("Cancelled: the scene was closed."))
         self.setParameterNode(None)
@@ -151,13 +157,15 @@ class SpineSegWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         self._choicesFor = None
         if parameterNode:
             # Not connectGui: it gives no tag to disconnect with in some Slicer versions (Slicer issue 7547).
-            named = {widget.property("SlicerParameterName"): widget for widget in vars(self.ui).values()}
+            parts = (self.ui, *(section.ui for section in self.sections.values()))
+            named = {widget.property("SlicerParameterName"): widget for ui in parts for widget in vars(ui).values()}
             named.pop(None, None)
             self._parameterNodeGuiTag = parameterNode.connectParametersToGui(named)
             self.addObserver(parameterNode.parameterNode, vtk.vtkCommand.ModifiedEvent, self._update)
             self.ui.weightsPathLineEdit.currentPath = parameterNode.weightsFile
             self._update()
-        self.evaluate.setParameterNode(parameterNode)
+        for section in self.sections.values():
+            section.setParameterNode(parameterNode)
 
     def onModelChanged(self, index: int) -> None:
         if self._parameterNode and 0 <= index < len(self._choices):
@@ -169,7 +177,8 @@ class SpineSegWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
 
     def _update(self, caller=None, event=None) -> None:
         """Make the panel fit the choices; cheap, for it runs at every change."""
-        self.evaluate.update()
+        for section in self.sections.values():
+            section.update()
         if self._parameterNode is None or self.logic.busy:
             return
         volumeNode, modality = self._parameterNode.inputVolume, self._parameterNode.modality
@@ -183,6 +192,11 @@ class SpineSegWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         reason = self._whyNot(volumeNode, choice)
         self.ui.applyButton.enabled = not reason
         self.ui.applyButton.toolTip = reason or _("Segment the volume in a separate process")
+
+    def _offerAgain(self) -> None:
+        """Look anew at which models and weights there are."""
+        self._choicesFor = None
+        self._update()
 
     def _offerModels(self, volumeNode, modality: str | None) -> None:
         """Fill the list of models with those that fit, and keep the chosen one if it does."""

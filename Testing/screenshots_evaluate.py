@@ -35,12 +35,13 @@ def main() -> int:
     options.out.mkdir(parents=True, exist_ok=True)
     host.start()
     panel = host.open_widget(host.load_module(ROOT / "SpineSeg" / "SpineSeg.py"))
-    ui = panel.ui
+    section = panel.sections["Evaluate"]
+    ui = section.ui
     with tempfile.TemporaryDirectory(prefix="SpineSeg-") as folder:
         film, truth, prediction = make_case(Path(folder))
         view = film_view(film)
-        ui.inputsCollapsibleButton.collapsed = True
-        ui.evaluateCollapsibleButton.collapsed = False
+        panel.ui.inputsCollapsibleButton.collapsed = True
+        section.parent.collapsed = False
         ui.predictionsPathLineEdit.currentPath = str(Path(folder, "predictions"))
         ui.truthsPathLineEdit.currentPath = str(Path(folder, "truths"))
         click(panel, ui.measureFoldersButton)
@@ -58,7 +59,7 @@ def main() -> int:
 def click(panel, button) -> None:
     """Click, and wait for the end of the run."""
     button.click()
-    host.wait_until(lambda: not panel.evaluate.busy, timeout=600)
+    host.wait_until(lambda: not panel.sections["Evaluate"].busy, timeout=600)
 
 
 def make_case(folder: Path):

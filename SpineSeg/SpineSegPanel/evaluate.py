@@ -9,6 +9,7 @@ from slicer.i18n import tr as _
 
 from SpineSegLib import mrml
 from SpineSegPanel.dependencies import ensure_dependencies
+from SpineSegPanel.section import Section
 
 PATHS = {
     "predictionsFolder": "predictionsPathLineEdit",
@@ -28,17 +29,18 @@ FIELDS = (
 """Widgets that are locked during a run."""
 
 
-class EvaluateSection:
-    """The section's behaviour.
+class EvaluateSection(Section):
+    """The section's behaviour; the logic's measurer and explainer are used."""
 
-    :param ui: the panel's widgets
-    :param logic: SpineSegLogic; its measurer and explainer are used
-    :param requirementsFile: what the worker needs besides PyTorch
-    """
+    NAME = "Evaluate"
 
-    def __init__(self, ui, logic, requirementsFile: str) -> None:
-        self.ui, self.logic, self._requirementsFile = ui, logic, requirementsFile
-        self._parameterNode, self._running = None, False
+    @classmethod
+    def title(cls) -> str:
+        return _("Evaluate")
+
+    def __init__(self, parent, logic, resourcePath) -> None:
+        super().__init__(parent, logic, resourcePath)
+        ui, self._running = self.ui, False
         # Text, and what a click starts; the one that runs says Cancel.
         self._buttons = {
             ui.measureButton: (_("Measure"), self._measure),
@@ -53,7 +55,7 @@ class EvaluateSection:
             getattr(ui, widget).connect(
                 "currentPathChanged(QString)", lambda path, parameter=parameter: self._pathChanged(parameter, path)
             )
-        ui.evaluateCollapsibleButton.connect("contentsCollapsed(bool)", self._showParts)
+        parent.connect("contentsCollapsed(bool)", self._showParts)
         self._showTable(None)
         self._showIdle("")
 
@@ -64,12 +66,11 @@ class EvaluateSection:
 
     def setParameterNode(self, parameterNode) -> None:
         """Follow a parameter node, or none."""
-        self._parameterNode = None
+        self.parameterNode = None
         if parameterNode:
             for parameter, widget in PATHS.items():
                 getattr(self.ui, widget).currentPath = getattr(parameterNode, parameter)
-        self._parameterNode = parameterNode
-        self.update()
+        super().setParameterNode(parameterNode)
 
     def close(self) -> None:
         """Stop and forget a run: the scene is closed."""
@@ -79,7 +80,7 @@ class EvaluateSection:
 
     def update(self) -> None:
         """Make the buttons fit the choices; cheap, for it runs at every change."""
-        if self._parameterNode is None or self.busy:
+        if self.parameterNode is None or self.busy:
             return
         for button, reason, tip in (
             (self.ui.measureButton, self._whyNoPair(), _("Compare the two in a separate process")),
@@ -91,25 +92,25 @@ class EvaluateSection:
             button.toolTip = reason or tip
 
     def _whyNoPair(self) -> str:
-        prediction, truth = self._parameterNode.evaluatedSegmentation, self._parameterNode.evaluatedTruth
+        prediction, truth = self.parameterNode.evaluatedSegmentation, self.parameterNode.evaluatedTruth
         if prediction is None or truth is None:
             return _("Choose a prediction and a truth")
         return _("Prediction and truth are the same") if prediction is truth else ""
 
     def _whyNoFolders(self) -> str:
-        both = self._parameterNode.predictionsFolder and self._parameterNode.truthsFolder
+        both = self.parameterNode.predictionsFolder and self.parameterNode.truthsFolder
         return "" if both else _("Choose the folders of the predictions and of the truths")
 
     def _whyNoModel(self) -> str:
-        both = self._parameterNode.inputVolume and self._parameterNode.modelName
+        both = self.parameterNode.inputVolume and self.parameterNode.modelName
         return "" if both else _("Choose a volume and a model above")
 
     def _whyNoMap(self) -> str:
-        return "" if self._parameterNode.mapVolume else _("Choose a volume that holds a map")
+        return "" if self.parameterNode.mapVolume else _("Choose a volume that holds a map")
 
     def _pathChanged(self, parameter: str, path: str) -> None:
-        if self._parameterNode:
-            setattr(self._parameterNode, parameter, path)
+        if self.parameterNode:
+            setattr(self.parameterNode, parameter, path)
 
     def _clicked(self, button) -> None:
         """Start a run, or cancel the one that runs."""
@@ -130,11 +131,11 @@ class EvaluateSection:
             self._showIdle(str(error) or type(error).__name__, failed=True)
 
     def _callbacks(self, onDone: Callable) -> dict[str, Callable]:
-        return {"onProgress": self.onProgress, "onLog": self.ui.logPlainTextEdit.appendPlainText, "onDone": onDone}
+        return {"onProgress": self.onProgress, "onLog": self.log, "onDone": onDone}
 
     def _measure(self) -> None:
-        ensure_dependencies(self._requirementsFile, torch=False)
-        parameters = self._parameterNode
+        ensure_dependencies(self.resourcePath("requirements.txt"), torch=False)
+        parameters = self.parameterNode
         self.logic.measurer.measure_pair(
             parameters.evaluatedSegmentation,
             parameters.evaluatedTruth,
@@ -144,8 +145,8 @@ class EvaluateSection:
         )
 
     def _measureFolders(self) -> None:
-        ensure_dependencies(self._requirementsFile, torch=False)
-        parameters = self._parameterNode
+        ensure_dependencies(self.resourcePath("requirements.txt"), torch=False)
+        parameters = self.parameterNode
         self.logic.measurer.measure_folders(
             parameters.predictionsFolder,
             parameters.truthsFolder,
@@ -155,8 +156,8 @@ class EvaluateSection:
         )
 
     def _explain(self) -> None:
-        ensure_dependencies(self._requirementsFile)
-        parameters = self._parameterNode
+        ensure_dependencies(self.resourcePath("requirements.txt"))
+        parameters = self.parameterNode
         self.logic.explainer.explain(
             parameters.inputVolume,
             parameters.modelName,
@@ -169,7 +170,7 @@ class EvaluateSection:
     def onOverlay(self, checked: bool) -> None:
         """Show a map of the scene over the volume."""
         try:
-            mrml.show_volume_as_map(self._parameterNode.mapVolume, self._parameterNode.inputVolume)
+            mrml.show_volume_as_map(self.parameterNode.mapVolume, self.parameterNode.inputVolume)
             self._showIdle("")
         except mrml.InputError as error:
             self._showIdle(str(error), failed=True)
@@ -190,7 +191,7 @@ class EvaluateSection:
         if result.tableNode is None:
             self._ended(result)
             return
-        parameters = self._parameterNode or self.logic.getParameterNode()
+        parameters = self.parameterNode or self.logic.getParameterNode()
         many = bool(result.cases or result.failed)
         # A new node becomes the chosen one, so that the next run replaces it.
         if many:

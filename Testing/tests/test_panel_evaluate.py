@@ -84,18 +84,22 @@ def pair_on(volume):
     return shown(two_levels(geometry, 1), volume, "Prediction"), shown(two_levels(geometry), volume, "Truth")
 
 
+def section(panel):
+    return panel.sections["Evaluate"]
+
+
 def choose(panel, prediction, truth, errors: bool = False) -> None:
-    panel.ui.evaluatedSegmentationSelector.setCurrentNode(prediction)
-    panel.ui.evaluatedTruthSelector.setCurrentNode(truth)
-    panel.ui.showErrorsCheckBox.checked = errors
+    section(panel).ui.evaluatedSegmentationSelector.setCurrentNode(prediction)
+    section(panel).ui.evaluatedTruthSelector.setCurrentNode(truth)
+    section(panel).ui.showErrorsCheckBox.checked = errors
 
 
 def click(host, panel, button) -> str:
     """Click, wait for the end, and return the status."""
     assert button.enabled, button.toolTip
     button.click()
-    host.wait_until(lambda: not panel.evaluate.busy, timeout=WAIT)
-    return panel.ui.evaluateStatusLabel.text
+    host.wait_until(lambda: not section(panel).busy, timeout=WAIT)
+    return section(panel).ui.evaluateStatusLabel.text
 
 
 def command_line(*arguments) -> subprocess.CompletedProcess:
@@ -151,9 +155,9 @@ def run_folders() -> set[Path]:
 
 def test_buttons_wait_for_their_choices(panel, pair):
     prediction, truth = pair
-    ui = panel.ui
-    assert ui.evaluateCollapsibleButton.collapsed
-    ui.evaluateCollapsibleButton.collapsed = False
+    ui = section(panel).ui
+    assert section(panel).parent.collapsed
+    section(panel).parent.collapsed = False
     hidden = (ui.evaluateProgressBar, ui.evaluateStatusLabel, ui.evaluateTableView, ui.plotButton)
     assert not any(widget.visible for widget in hidden)
     choose(panel, prediction, prediction)
@@ -179,10 +183,10 @@ def test_numbers_are_the_command_lines_to_the_last_digit_and_the_chart_shows_the
     prediction, truth = pair_on(upright)
     folders = run_folders()
     choose(panel, prediction, truth)
-    panel.ui.evaluateCollapsibleButton.collapsed = False
-    status = click(slicer_host, panel, panel.ui.measureButton)
+    section(panel).parent.collapsed = False
+    status = click(slicer_host, panel, section(panel).ui.measureButton)
     expected = evaluated(tmp_path, prediction, truth)
-    tableNode = panel.ui.evaluateTableView.mrmlTableNode()
+    tableNode = section(panel).ui.evaluateTableView.mrmlTableNode()
     assert_same_numbers(tableNode, expected)
     assert status == f"Overall Dice {expected['overall']['dice']:.4f}."
     assert expected["warnings"] == []
@@ -192,11 +196,11 @@ def test_numbers_are_the_command_lines_to_the_last_digit_and_the_chart_shows_the
     chart = chart_of(tableNode)
     assert chart.GetXAxisTitle() == "0 Overall · 1 C5 body · 2 C6 body"
     assert chart.GetNthPlotSeriesNode(0).GetYColumnName() == "dice"
-    assert panel.ui.plotButton.visible
-    panel.ui.plotButton.click()
+    assert section(panel).ui.plotButton.visible
+    section(panel).ui.plotButton.click()
     # A second run fills the same table and the same chart.
-    click(slicer_host, panel, panel.ui.measureButton)
-    assert panel.ui.evaluateTableView.mrmlTableNode() is tableNode
+    click(slicer_host, panel, section(panel).ui.measureButton)
+    assert section(panel).ui.evaluateTableView.mrmlTableNode() is tableNode
     assert chart_of(tableNode) is chart
     assert chart.GetNumberOfPlotSeriesNodes() == 1
 
@@ -208,10 +212,10 @@ def test_another_grid_is_resampled_onto_the_truths_and_said_so(panel, moved, pai
     fine = volume_geometry(volume).with_step(0.6)
     prediction = shown(two_levels(volume_geometry(volume)).resampled(fine), volume, "Fine")
     choose(panel, prediction, pair[1])
-    assert "nearest neighbour" in click(slicer_host, panel, panel.ui.measureButton)
+    assert "nearest neighbour" in click(slicer_host, panel, section(panel).ui.measureButton)
     expected = evaluated(tmp_path, prediction, pair[1])
     assert any("nearest neighbour" in line for line in expected["warnings"])
-    assert_same_numbers(panel.ui.evaluateTableView.mrmlTableNode(), expected, tolerance=1e-12)
+    assert_same_numbers(section(panel).ui.evaluateTableView.mrmlTableNode(), expected, tolerance=1e-12)
 
 
 def test_pairs_that_cannot_be_compared_give_one_line_and_leave_the_scene(panel, pair, volume, slicer_host, oblique):
@@ -226,11 +230,11 @@ def test_pairs_that_cannot_be_compared_give_one_line_and_leave_the_scene(panel, 
     before = {node.GetID() for node in slicer.util.getNodesByClass("vtkMRMLNode")}
     for wrong, expected in ((empty, "Nothing: it has no segments"), (elsewhere, "does not overlap")):
         choose(panel, wrong, truth, errors=True)
-        status = click(slicer_host, panel, panel.ui.measureButton)
+        status = click(slicer_host, panel, section(panel).ui.measureButton)
         assert expected in status
         assert "<br>" not in status
-        assert panel.ui.evaluateStatusLabel.styleSheet
-        assert panel.ui.measureButton.text == "Measure"
+        assert section(panel).ui.evaluateStatusLabel.styleSheet
+        assert section(panel).ui.measureButton.text == "Measure"
     assert {node.GetID() for node in slicer.util.getNodesByClass("vtkMRMLNode")} == before
     assert slicer_host.displayed == []
 
@@ -254,8 +258,8 @@ def test_errors_of_a_mask_shifted_by_three_lie_three_from_the_boundary(panel, sc
         for mask, name in zip(masks, ("Truth", "Moved"), strict=True)
     ]
     choose(panel, nodes[1], nodes[0], errors=True)
-    click(slicer_host, panel, panel.ui.measureButton)
-    assert panel.ui.evaluateStatusLabel.styleSheet == "", panel.ui.evaluateStatusLabel.text
+    click(slicer_host, panel, section(panel).ui.measureButton)
+    assert section(panel).ui.evaluateStatusLabel.styleSheet == "", section(panel).ui.evaluateStatusLabel.text
     result = panel.logic.measurer.result
     table = result.tableNode.GetTable()
     assert table.GetValueByName(0, "hausdorff_px").ToDouble() == 3
@@ -289,7 +293,7 @@ def test_errors_of_a_mask_shifted_by_three_lie_three_from_the_boundary(panel, sc
     assert picture[200, 375, 2] > picture[200, 375, 0] + 50
     assert grey[200, [100, 300, 500]].all()
     # The next run replaces both nodes.
-    click(slicer_host, panel, panel.ui.measureButton)
+    click(slicer_host, panel, section(panel).ui.measureButton)
     assert panel.logic.measurer.result.errorNode is result.errorNode
     assert panel.logic.measurer.result.mapNode is result.mapNode
 
@@ -308,21 +312,21 @@ def cases(tmp_path, oblique):
 
 
 def choose_folders(panel, cases: Path, pairs: str = "") -> None:
-    panel.ui.predictionsPathLineEdit.currentPath = str(cases / "predictions")
-    panel.ui.truthsPathLineEdit.currentPath = str(cases / "truths")
-    panel.ui.pairsPathLineEdit.currentPath = pairs
+    section(panel).ui.predictionsPathLineEdit.currentPath = str(cases / "predictions")
+    section(panel).ui.truthsPathLineEdit.currentPath = str(cases / "truths")
+    section(panel).ui.pairsPathLineEdit.currentPath = pairs
 
 
 def test_folders_give_the_command_lines_table_and_a_failed_case_is_told(panel, cases, slicer_host, tmp_path):
     choose_folders(panel, cases)
-    status = click(slicer_host, panel, panel.ui.measureFoldersButton)
+    status = click(slicer_host, panel, section(panel).ui.measureFoldersButton)
     assert status.startswith("2 cases measured, 1 failed.<br>")
     assert "case2" in status
     done = command_line("evaluate", cases / "predictions", cases / "truths", "--csv", tmp_path / "cases.csv")
     assert done.returncode == 1
     with (tmp_path / "cases.csv").open(encoding="utf-8", newline="") as file:
         rows = list(csv.DictReader(file))
-    table = panel.ui.evaluateTableView.mrmlTableNode().GetTable()
+    table = section(panel).ui.evaluateTableView.mrmlTableNode().GetTable()
     assert table.GetNumberOfRows() == len(rows) > 8
     for number, row in enumerate(rows):
         for key, text in row.items():
@@ -333,7 +337,7 @@ def test_folders_give_the_command_lines_table_and_a_failed_case_is_told(panel, c
                 assert value.ToDouble() == float(text) if text else math.isnan(value.ToDouble()), key
     from SpineSegLib.mrml import chart_of
 
-    chart = chart_of(panel.ui.evaluateTableView.mrmlTableNode())
+    chart = chart_of(section(panel).ui.evaluateTableView.mrmlTableNode())
     assert chart.GetXAxisTitle() == "0 Overall · 1 C5 body · 2 C6 body"
 
 
@@ -341,21 +345,21 @@ def test_table_of_pairs_names_the_cases(panel, cases, slicer_host):
     pairs = cases / "pairs.csv"
     pairs.write_text("case,prediction,truth\nmine,case1.seg.nrrd,case0.seg.nrrd\n", encoding="utf-8")
     choose_folders(panel, cases, str(pairs))
-    assert click(slicer_host, panel, panel.ui.measureFoldersButton) == "1 cases measured, 0 failed."
-    assert panel.ui.evaluateTableView.mrmlTableNode().GetTable().GetValueByName(0, "case").ToString() == "mine"
+    assert click(slicer_host, panel, section(panel).ui.measureFoldersButton) == "1 cases measured, 0 failed."
+    assert section(panel).ui.evaluateTableView.mrmlTableNode().GetTable().GetValueByName(0, "case").ToString() == "mine"
 
 
 def test_folders_that_are_missing_or_belong_to_nothing_give_one_line(panel, cases, slicer_host):
     choose_folders(panel, cases / "nowhere")
-    assert "there is no such folder" in click(slicer_host, panel, panel.ui.measureFoldersButton)
+    assert "there is no such folder" in click(slicer_host, panel, section(panel).ui.measureFoldersButton)
     for file in (cases / "truths").iterdir():
         file.unlink()
     write_segmentation(two_levels(Geometry((9, 14, 17), np.eye(4))), cases / "truths" / "other.seg.nrrd")
     choose_folders(panel, cases)
-    status = click(slicer_host, panel, panel.ui.measureFoldersButton)
+    status = click(slicer_host, panel, section(panel).ui.measureFoldersButton)
     assert "no file has the name" in status
     assert "<br>" not in status
-    assert panel.ui.evaluateTableView.mrmlTableNode() is None
+    assert section(panel).ui.evaluateTableView.mrmlTableNode() is None
 
 
 def start_many(panel, cases: Path, host) -> list[int]:
@@ -365,11 +369,11 @@ def start_many(panel, cases: Path, host) -> list[int]:
             shutil.copy(cases / name / "case0.seg.nrrd", cases / name / f"case{number}.seg.nrrd")
     choose_folders(panel, cases)
     steps = []
-    panel.ui.evaluateProgressBar.connect("valueChanged(int)", steps.append)
-    panel.ui.measureFoldersButton.click()
-    assert panel.ui.measureFoldersButton.text == "Cancel"
-    assert not panel.ui.measureButton.enabled
-    assert not panel.ui.predictionsPathLineEdit.enabled
+    section(panel).ui.evaluateProgressBar.connect("valueChanged(int)", steps.append)
+    section(panel).ui.measureFoldersButton.click()
+    assert section(panel).ui.measureFoldersButton.text == "Cancel"
+    assert not section(panel).ui.measureButton.enabled
+    assert not section(panel).ui.predictionsPathLineEdit.enabled
     host.wait_until(lambda: any(step >= 1 for step in steps), timeout=WAIT)
     return steps
 
@@ -377,12 +381,12 @@ def start_many(panel, cases: Path, host) -> list[int]:
 def test_cancel_between_two_cases_leaves_scene_and_disk_as_they_were(panel, cases, slicer_host, scene):
     folders, tables = run_folders(), scene.GetNumberOfNodesByClass("vtkMRMLTableNode")
     start_many(panel, cases, slicer_host)
-    assert panel.ui.evaluateProgressBar.maximum == 50
-    panel.ui.measureFoldersButton.click()
-    slicer_host.wait_until(lambda: not panel.evaluate.busy, timeout=WAIT)
-    assert panel.ui.evaluateStatusLabel.text == "Cancelled. Nothing was changed."
-    assert panel.ui.measureFoldersButton.text == "Measure folders"
-    assert panel.ui.predictionsPathLineEdit.enabled
+    assert section(panel).ui.evaluateProgressBar.maximum == 50
+    section(panel).ui.measureFoldersButton.click()
+    slicer_host.wait_until(lambda: not section(panel).busy, timeout=WAIT)
+    assert section(panel).ui.evaluateStatusLabel.text == "Cancelled. Nothing was changed."
+    assert section(panel).ui.measureFoldersButton.text == "Measure folders"
+    assert section(panel).ui.predictionsPathLineEdit.enabled
     assert scene.GetNumberOfNodesByClass("vtkMRMLTableNode") == tables
     assert run_folders() == folders
 
@@ -392,12 +396,12 @@ def test_closing_the_scene_ends_the_measurement(panel, cases, slicer_host, scene
     start_many(panel, cases, slicer_host)
     process = panel.logic.measurer._worker._job.process
     scene.Clear(0)
-    assert not panel.evaluate.busy
+    assert not section(panel).busy
     assert run_folders() == folders
     process.wait(timeout=WAIT)
     slicer_host.process_events()
-    assert panel.ui.evaluateStatusLabel.text == "Cancelled: the scene was closed."
-    assert panel.ui.measureFoldersButton.text == "Measure folders"
+    assert section(panel).ui.evaluateStatusLabel.text == "Cancelled: the scene was closed."
+    assert section(panel).ui.measureFoldersButton.text == "Measure folders"
     assert scene.GetNumberOfNodesByClass("vtkMRMLTableNode") == 0
 
 
@@ -413,17 +417,17 @@ def test_model_explains_itself_and_a_map_of_the_scene_is_laid_over_the_film(pane
     panel.ui.modelComboBox.currentIndex = [choice.name for choice in panel._choices].index("unet-xray-small")
     weights = random_weights("unet-xray-small", tmp_path / "seeded.safetensors")
     panel.ui.weightsPathLineEdit.currentPath = str(weights)
-    status = click(slicer_host, panel, panel.ui.explainButton)
-    assert panel.ui.evaluateStatusLabel.styleSheet == "", status
+    status = click(slicer_host, panel, section(panel).ui.explainButton)
+    assert section(panel).ui.evaluateStatusLabel.styleSheet == "", status
     mapNode = panel.logic.explainer.result.mapNode
     assert mapNode.GetImageData().GetDimensions() == film.GetImageData().GetDimensions()
     composite = view.logic.GetSliceCompositeNode()
     assert composite.GetForegroundVolumeID() == mapNode.GetID()
     assert composite.GetBackgroundVolumeID() == film.GetID()
     entropy = slicer.util.addVolumeFromArray(np.full((1, 96, 80), 0.5, np.float32), name="Entropy")
-    panel.ui.mapVolumeSelector.setCurrentNode(entropy)
-    assert panel.ui.overlayButton.enabled
-    panel.ui.overlayButton.click()
+    section(panel).ui.mapVolumeSelector.setCurrentNode(entropy)
+    assert section(panel).ui.overlayButton.enabled
+    section(panel).ui.overlayButton.click()
     assert composite.GetForegroundVolumeID() == entropy.GetID()
     assert entropy.GetDisplayNode().GetColorNode().GetName() == "SpineSeg hot"
     assert slicer.vtkSlicerColorLogic.GetColorLegendDisplayNode(entropy).GetTitleText() == "Entropy"
