@@ -50,6 +50,19 @@ def read_dicom(path: Path, *, modality: str | None = None, report: Progress = si
         raise problem(path, "the DICOM header is damaged", "a whole DICOM file", _EXPORT) from None
 
 
+def series_files(path: Path, report: Progress = silent) -> list[Path]:
+    """Return the files of the one image in a folder, or of the image that a file belongs to, as `read_dicom` finds it.
+
+    Raises
+    ------
+    InputError : no image or more than one is there
+    """
+    try:
+        return [file for file, _ in _chosen(path, report)]
+    except _pydicom_errors():
+        raise problem(path, "the DICOM header is damaged", "a whole DICOM file", _EXPORT) from None
+
+
 def _pydicom_errors() -> tuple[type[Exception], ...]:
     """Return what pydicom raises on damaged files; two of its exceptions have no common ancestor with others."""
     from pydicom.errors import BytesLengthException, InvalidDicomError
@@ -61,6 +74,14 @@ def _read(path: Path, modality: str | None, report: Progress) -> Image:
     from SpineSegLib.io.dicom_film import read_film
     from SpineSegLib.io.dicom_series import read_slices
 
+    chosen = _chosen(path, report)
+    if is_film(chosen[0][1]):
+        return read_film(chosen[0][0], modality)
+    return read_slices(path, [p for p, _ in chosen], modality, report)
+
+
+def _chosen(path: Path, report: Progress) -> list[tuple[Path, Dataset]]:
+    """Return the files of the one image with their headers."""
     if path.is_dir():
         chosen = _only_series(path, headers(files_in(path), report))
     else:
@@ -75,12 +96,10 @@ def _read(path: Path, modality: str | None, report: Progress) -> Image:
             uid = first.get("SeriesInstanceUID")
             chosen = [(p, header) for p, header in beside if header.get("SeriesInstanceUID") == uid]
     _check_is_image(chosen[0][0], chosen[0][1])
-    if is_film(chosen[0][1]):
-        if len(chosen) > 1:
-            names = ", ".join(f"{p.name} ({_columns_rows(header)})" for p, header in chosen[:8])
-            raise problem(path, f"it has {len(chosen)} radiographs: {names}", "one", "Give one of these files")
-        return read_film(chosen[0][0], modality)
-    return read_slices(path, [p for p, _ in chosen], modality, report)
+    if is_film(chosen[0][1]) and len(chosen) > 1:
+        names = ", ".join(f"{p.name} ({_columns_rows(header)})" for p, header in chosen[:8])
+        raise problem(path, f"it has {len(chosen)} radiographs: {names}", "one", "Give one of these files")
+    return chosen
 
 
 def is_film(header: Dataset) -> bool:
@@ -137,6 +156,16 @@ def headers(files: Iterable[Path], report: Progress = silent) -> list[tuple[Path
         if header is not None:
             found.append((path, header))
     return found
+
+
+def images_among(files: Iterable[Path]) -> list[list[Path]]:
+    """Return the images among files: each radiograph, each file of many frames, each series of slices."""
+    found: dict[object, list[Path]] = {}
+    for path, header in headers(files):
+        if _has_pixels(header):
+            single = is_film(header) or int(header.get("NumberOfFrames") or 1) > 1
+            found.setdefault(path if single else header.get("SeriesInstanceUID"), []).append(path)
+    return list(found.values())
 
 
 def _has_pixels(header: Dataset) -> bool:

@@ -88,7 +88,16 @@ def read_grid(where: Path, files: list[Path]) -> Geometry:
     ------
     InputError : as for `read_slices`
     """
-    headers = [(path, dataset(path, pixels=False)) for path in files]
+    return grid_of(where, [(path, dataset(path, pixels=False)) for path in files])
+
+
+def grid_of(where: Path, headers: list[tuple[Path, Dataset]]) -> Geometry:
+    """Return where the slices of one series lie, from the headers of its files.
+
+    Raises
+    ------
+    InputError : as for `read_slices`
+    """
     slices = _sorted(where, [one for path, header in headers for one in _slices_of(path, header)])
     matrix = _matrix(where, slices, number_of(headers[0][1].get("SliceThickness")))
     return Geometry((len(slices), *slices[0].shape), LPS_TO_RAS @ matrix, SpacingSource.PIXEL_SPACING)

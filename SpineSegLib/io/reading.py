@@ -43,8 +43,8 @@ def read_image(path: str | Path, *, modality: str | None = None, report: Progres
     if modality not in (*MODALITIES, None):
         msg = f"modality is {modality!r}, expected one of {', '.join(MODALITIES)}"
         raise ValueError(msg)
-    with _readable(path):
-        if path.is_dir() or _is_dicom(path):
+    with readable(path):
+        if path.is_dir() or is_dicom(path):
             from SpineSegLib.io.dicom import read_dicom
 
             return read_dicom(path, modality=modality, report=report)
@@ -67,7 +67,7 @@ def read_geometry(path: str | Path) -> Geometry:
     """
     path = Path(path)
     if suffix_of(path) in NIFTI:
-        with _readable(path):
+        with readable(path):
             return volumes.read_nifti_grid(path)
     return read_image(path).geometry
 
@@ -89,8 +89,8 @@ def read_segmentation(path: str | Path, *, structures: Mapping[int, Structure | 
     InputError : no such file, or one that is no whole segmentation
     """
     path = Path(path)
-    with _readable(path):
-        if path.is_dir() or _is_dicom(path):
+    with readable(path):
+        if path.is_dir() or is_dicom(path):
             from SpineSegLib.io.dicom_seg import read_dicom_seg
 
             found = read_dicom_seg(path)
@@ -114,7 +114,7 @@ def read_labelled_series(segmentation: Path, series: Sequence[Path]) -> tuple[Im
     from SpineSegLib.io.dicom_seg import read_dicom_seg
     from SpineSegLib.io.dicom_series import read_slices
 
-    with _readable(segmentation):
+    with readable(segmentation):
         image = read_slices(series[0].parent, list(series), None, silent)
         return image, read_dicom_seg(segmentation, image.geometry)
 
@@ -131,7 +131,7 @@ def _renamed(segmentation: Segmentation, structures: Mapping[int, Structure | st
 
 
 @contextmanager
-def _readable(path: Path) -> Iterator[None]:
+def readable(path: Path) -> Iterator[None]:
     """Turn what the disk or a damaged file makes readers raise into one line."""
     if not path.exists():
         raise problem(path, "there is no such file or folder", _FORMATS, "Check the path")
@@ -149,7 +149,7 @@ def _readable(path: Path) -> Iterator[None]:
         raise problem(path, "it is damaged", "a file that keeps to its format", "Export it again") from error
 
 
-def _is_dicom(path: Path) -> bool:
+def is_dicom(path: Path) -> bool:
     """Tell whether a file is DICOM: by its preamble, or by its suffix where an old file has none."""
     with path.open("rb") as file:
         if file.read(132)[128:] == b"DICM":
