@@ -329,6 +329,8 @@ class Segment:
     colour : red green blue, 0-255, the structure's own unless given
     probability : optional k, j, i array in 0…1
     confidence : optional number in 0…1, how far the model is to be believed about it (see `evaluation.explain`)
+    edited : what a person did to it, in words; empty where it is as the model made it
+    accepted : whether a person looked at it and found it right
     """
 
     structure: Structure
@@ -338,6 +340,8 @@ class Segment:
     colour: tuple[int, int, int] | None = None
     probability: np.ndarray | None = None
     confidence: float | None = None
+    edited: str = ""
+    accepted: bool = False
 
     def __post_init__(self) -> None:
         if self.label < 1:

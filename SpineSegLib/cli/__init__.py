@@ -15,11 +15,24 @@ import warnings
 from collections.abc import Sequence
 
 from SpineSegLib import __version__
-from SpineSegLib.cli import bench, compare, evaluate, explain, masks, models, phantom, prune, segment, train, weights
+from SpineSegLib.cli import (
+    bench,
+    compare,
+    edit,
+    evaluate,
+    explain,
+    masks,
+    models,
+    phantom,
+    prune,
+    segment,
+    train,
+    weights,
+)
 from SpineSegLib.cli.console import Console, results_only
 from SpineSegLib.errors import Cancelled, InputError
 
-COMMANDS = (models, segment, evaluate, compare, explain, phantom, masks, train, prune, weights, bench)
+COMMANDS = (models, segment, edit, evaluate, compare, explain, phantom, masks, train, prune, weights, bench)
 DONE, INPUT_AT_FAULT, CANCELLED = 0, 1, 3
 
 

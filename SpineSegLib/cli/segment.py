@@ -138,6 +138,8 @@ def structures_of(segmentation: Segmentation) -> list[dict]:
             entry["volume_mm3"] = pixels * geometry.voxel_volume
         if segment.confidence is not None:
             entry["confidence"] = segment.confidence
+        if segment.edited:
+            entry["edited"] = segment.edited
         listed.append({**entry, "pixels": pixels, "colour": list(segment.colour)})
     return listed
 

@@ -94,6 +94,7 @@ def _pipelines() -> Mapping[str, Callable]:
     from SpineSegLib.pipelines.slabs import slabs
     from SpineSegLib.pipelines.slicewise import slicewise
     from SpineSegLib.pipelines.spinefm import spinefm
+    from SpineSegLib.pipelines.spinefm.prompt import spinefm_point
     from SpineSegLib.pipelines.whole_image import whole_image
     from SpineSegLib.pipelines.yolo.boxwise import yolo_seg, yolo_unet
     from SpineSegLib.pipelines.yolo.parts import in_parts
@@ -104,6 +105,7 @@ def _pipelines() -> Mapping[str, Callable]:
         "slabs": slabs,
         "slicewise": slicewise,
         "spinefm": spinefm,
+        "spinefm-point": spinefm_point,
         "whole-image": whole_image,
         "yolo-seg": yolo_seg,
         "yolo-unet": yolo_unet,
