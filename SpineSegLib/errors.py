@@ -14,7 +14,17 @@ class InputError(Exception):
 
 
 class Cancelled(Exception):
-    """The user asked to stop; nothing was written. The command line exits with status 3."""
+    """The user asked to stop; nothing was written, unless `kept` says otherwise. The command line exits with status 3.
+
+    Parameters
+    ----------
+    message : where the work stopped
+    kept : what is there all the same, in words
+    """
+
+    def __init__(self, message: str = "", kept: str = "nothing was written"):
+        super().__init__(message)
+        self.kept = kept
 
 
 def problem(where: object, found: str, expected: str, next_step: str) -> InputError:

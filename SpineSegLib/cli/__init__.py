@@ -16,6 +16,7 @@ from collections.abc import Sequence
 
 from SpineSegLib import __version__
 from SpineSegLib.cli import (
+    batch,
     bench,
     compare,
     edit,
@@ -32,7 +33,7 @@ from SpineSegLib.cli import (
 from SpineSegLib.cli.console import Console, results_only
 from SpineSegLib.errors import Cancelled, InputError
 
-COMMANDS = (models, segment, edit, evaluate, compare, explain, phantom, masks, train, prune, weights, bench)
+COMMANDS = (models, segment, batch, edit, evaluate, compare, explain, phantom, masks, train, prune, weights, bench)
 DONE, INPUT_AT_FAULT, CANCELLED = 0, 1, 3
 
 
@@ -70,7 +71,7 @@ def _told(error: BaseException) -> tuple[int, str]:
     if isinstance(error, InputError):
         return INPUT_AT_FAULT, f"error: {error}"
     if isinstance(error, (Cancelled, KeyboardInterrupt)):
-        return CANCELLED, f"cancelled: {str(error) or 'interrupted'}; nothing was written"
+        return CANCELLED, f"cancelled: {str(error) or 'interrupted'}; {getattr(error, 'kept', 'nothing was written')}"
     text = f"{type(error).__name__}: {error}"
     if isinstance(error, MemoryError) or "can't allocate memory" in text or "out of memory" in text.lower():
         return INPUT_AT_FAULT, "error: there is not enough memory for this. Close other programs, or crop the image."

@@ -162,7 +162,7 @@ def _run_many(options: argparse.Namespace, settings: Settings, console: Console)
 def _segmentation(path: str | Path, names: str | None) -> Segmentation:
     from SpineSegLib.io import read_segmentation
 
-    return read_segmentation(path, structures=_names(names))
+    return read_segmentation(path, structures=label_names(names))
 
 
 def read_probability(path: Path) -> Image:
@@ -184,7 +184,7 @@ def read_probability(path: Path) -> Image:
     return image
 
 
-def _names(wanted: str | None) -> Mapping | None:
+def label_names(wanted: str | None) -> Mapping | None:
     """Return label number -> structure, or None for what the file itself says."""
     if wanted is None:
         return None

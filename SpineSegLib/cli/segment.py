@@ -36,10 +36,7 @@ def add_to(commands: argparse._SubParsersAction) -> None:
         metavar="FILE",
         help=f"{', '.join(SUFFIXES)} (labels on the image); may be given several times: all appear, or none",
     )
-    parser.add_argument("--weights", metavar="FILE", help="safetensors file instead of the model's own")
-    parser.add_argument("--modality", choices=MODALITIES, help="what an .nrrd or NIfTI file does not say")
-    parser.add_argument("--device", choices=("auto", "cpu", "cuda", "mps"), default="auto")
-    parser.add_argument("--precision", choices=("auto", "float32", "bfloat16"), default="auto")
+    add_how_to(parser)
     parser.add_argument(
         "--point",
         action="append",
@@ -48,6 +45,20 @@ def add_to(commands: argparse._SubParsersAction) -> None:
         metavar="X,Y",
         help="pixel within a structure, for a model that is shown what to segment; once for each structure",
     )
+    parser.add_argument(
+        "--confidence",
+        action="store_true",
+        help="also tell how sure the model is of each structure; takes six times as long",
+    )
+    parser.set_defaults(run=run)
+
+
+def add_how_to(parser: argparse.ArgumentParser) -> None:
+    """Add the options that say how a model works on an image, whether it is one or many."""
+    parser.add_argument("--weights", metavar="FILE", help="safetensors file instead of the model's own")
+    parser.add_argument("--modality", choices=MODALITIES, help="what an .nrrd or NIfTI file does not say")
+    parser.add_argument("--device", choices=("auto", "cpu", "cuda", "mps"), default="auto")
+    parser.add_argument("--precision", choices=("auto", "float32", "bfloat16"), default="auto")
     parser.add_argument(
         "--top-level",
         type=str.upper,
@@ -60,12 +71,6 @@ def add_to(commands: argparse._SubParsersAction) -> None:
         default=None,
         help="split the spine that a model of CT finds in one into vertebrae, counted from the top or --top-level",
     )
-    parser.add_argument(
-        "--confidence",
-        action="store_true",
-        help="also tell how sure the model is of each structure; takes six times as long",
-    )
-    parser.set_defaults(run=run)
 
 
 def pixel(text: str) -> tuple[float, float]:

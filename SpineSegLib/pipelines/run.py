@@ -171,6 +171,7 @@ def segment(
     top_level: str | None = None,
     vertebrae: bool | None = None,
     keep_probability: bool = False,
+    network: torch.nn.Module | None = None,
     report: Progress = silent,
 ) -> Result:
     """Segment an image with a model.
@@ -190,6 +191,8 @@ def segment(
     vertebrae : whether the spine in one that a model of volumes finds is split into vertebrae; unless given, as the
         card's ``"vertebrae"`` says, but not when probabilities are kept, which are those of the whole spine
     keep_probability : whether segments carry their probabilities on the image's grid (float32, much memory in a volume)
+    network : the card's, as `load_network` gives it with the same `weights`, where many images follow each other;
+        loaded unless given
 
     Raises
     ------
@@ -207,7 +210,7 @@ def segment(
     arguments = {**_arguments(card, pipeline, points, top_level, split), "keep_probability": keep_probability}
     device = choose_device(device)
     report(0, 1, f"loading {card.name}")
-    network = load_network(card, weights).to(memory_format=torch.channels_last)
+    network = (network or load_network(card, weights)).to(memory_format=torch.channels_last)
     trial = None
     if precision == "auto":
         trial = Trial.of(card, weights, device)
