@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from SpineSegLib.models.cards import Card
-from SpineSegLib.models.weights import weights_state
+from SpineSegLib.models.store import weights_state
 
 if TYPE_CHECKING:
     import torch
