@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from SpineSegLib.image import Image
-from SpineSegLib.mrml.dicom import modality_of
+from SpineSegLib.mrml.dicom import dicom_values, modality_of
 from SpineSegLib.mrml.geometry import volume_geometry
+
+if TYPE_CHECKING:
+    from SpineSegLib.models import Card
 
 
 @dataclass(frozen=True)
@@ -20,17 +26,28 @@ class Choice:
     name : the card's name, as the command line knows it
     title : what a person reads
     weights : ``"bundled"``, ``"installed"`` or ``"absent"``
-    details : rich text: paper, structures, weights, scores
+    details : rich text: paper, view, structures, weights with size, licence and training, scores
+    divisible : whether it finds the spine in one, which can be split into vertebrae
+    counts : whether it finds vertebra by vertebra, so that the topmost one's level can be said
     """
 
     name: str
     title: str
     weights: str
     details: str
+    divisible: bool = False
+    counts: bool = False
+
+
+COUNTING = ("in-parts", "spinefm", "yolo-seg", "yolo-unet")
+"""Pipelines that find vertebra by vertebra; their functions have the argument ``top_level``."""
 
 
 def models_for(volumeNode, *, modality: str | None = None) -> list[Choice]:
-    """Return the models that fit a volume's modality and dimension; those with weights come first.
+    """Return the models that fit a volume's modality and dimension, the best first.
+
+    First come those with weights; among them those for the view and the part of the spine that DICOM, or the volume's
+    name, tells of; then those that give labelled vertebrae rather than a mask of all.
 
     Parameters
     ----------
@@ -48,9 +65,50 @@ def models_for(volumeNode, *, modality: str | None = None) -> list[Choice]:
     found = []
     for card in registry().values():
         if card.misfit(image) is None:
-            state = weights_state(card)
-            found.append(Choice(card.name, card.title, state, _details(card, state)))
-    return sorted(found, key=lambda choice: (choice.weights == "absent", choice.title))
+            found.append((card, weights_state(card)))
+    known = _known_of(volumeNode)
+    found.sort(key=lambda pair: (pair[1] == "absent", *_distance(pair[0], known), pair[0].title))
+    return [
+        Choice(
+            card.name,
+            card.title,
+            state,
+            _details(card, state),
+            card.dimension == 3 and [one.kind for one in card.structures] in (["spine"], ["vertebrae"]),
+            card.pipeline["name"] in COUNTING,
+        )
+        for card, state in found
+    ]
+
+
+_VIEWS = {"lateral": ("lateral", "lat", "ll", "rl"), "AP": ("ap", "pa", "frontal")}
+_PARTS = {
+    "neck": ("neck", "cervical", "cspine", "cervspinenet"),
+    "lumbar": ("lumbar", "lspine", "lssspine"),
+    "chest": ("chest", "thoracic", "tspine", "thorax"),
+}
+
+
+def _known_of(volumeNode) -> tuple[str | None, str | None]:
+    """Return the view and the part of the spine that DICOM or the volume's name tells of, each or None."""
+    values = dicom_values(volumeNode, "0018,5101", "0018,0015", "0008,103E")
+    text = " ".join([*values, volumeNode.GetName() or ""])
+    return _named(text, _VIEWS), _named(text, _PARTS)
+
+
+def _named(text: str, names: Mapping[str, tuple[str, ...]]) -> str | None:
+    """Return the one of `names` that a text has a word for, or None when it has none or several."""
+    words = set(re.findall(r"[a-z]+", text.lower()))
+    found = [name for name, theirs in names.items() if words.intersection(theirs)]
+    return found[0] if len(found) == 1 else None
+
+
+def _distance(card: Card, known: tuple[str | None, str | None]) -> tuple[bool, bool, bool]:
+    """Say how far a model is from what is known of an image, and from labelled vertebrae; smaller is better."""
+    view, part = known
+    other_view = bool(view and card.view and view not in card.view)
+    own = _named(f"{card.name} {card.title}".replace("-", " "), _PARTS)
+    return other_view, bool(part and own and part != own), card.pipeline["name"] not in COUNTING
 
 
 def describe_volume(volumeNode, *, modality: str | None = None) -> str:
@@ -82,9 +140,15 @@ def _details(card, state: str) -> str:
         title, doi, year = (card.paper.get(key) for key in ("title", "doi", "year"))
         link = f' (<a href="https://doi.org/{escape(doi)}">{escape(doi)}</a>)' if doi else ""
         lines.append(f"After: {escape(str(title))}{f', {year}' if year else ''}{link}")
+    if card.view:
+        lines.append(f"For: {escape(', '.join(card.view))} views")
     names = [structure.name for structure in card.structures]
     lines.append("Segments: " + escape(", ".join(names[:8]) + (" …" if len(names) > 8 else "")))
-    lines.append(f"Weights {_STATES[state]}.")
+    about = [f"{card.weights.bytes / 2**20:.1f} MiB"] if card.weights.bytes else []
+    about += [escape(card.weights.licence)] if card.weights.licence else []
+    lines.append(f"Weights {_STATES[state]}." + (f" {', '.join(about)}." if about else ""))
+    data = [str(one["name"]) for one in (card.weights.training or {}).get("data", ())]
+    lines += [f"Trained on: {escape('; '.join(data))}"] if data else []
     lines += [escape(text) for text in _score_lines(card)]
     return "<br>".join(lines)
 

@@ -6,6 +6,8 @@ rotated, scaled or sheared volume goes through unchanged. The files live in a te
 
 from __future__ import annotations
 
+import math
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -51,13 +53,32 @@ class Exchange:
         return self.folder / "result.seg.nrrd"
 
     @property
+    def probability(self) -> Path:
+        """Where the worker writes the probability, if it is to be kept."""
+        return self.folder / "probability.nrrd"
+
+    @property
+    def voxels(self) -> int:
+        """How many voxels the volume has."""
+        return math.prod(self.shape)
+
+    @property
     def truth(self) -> Path:
         """The ground truth for the worker."""
         return self.folder / "truth.seg.nrrd"
 
 
 def send(volumeNode, folder: str | Path, *, modality: str | None = None, truthNode=None) -> Exchange:
-    """Write a volume node, and a ground truth if there is one, for the worker.
+    """Write a volume node, and a ground truth if there is one, for the worker; arguments and errors as `sending`."""
+    exchange, write = sending(volumeNode, folder, modality=modality, truthNode=truthNode)
+    write()
+    return exchange
+
+
+def sending(
+    volumeNode, folder: str | Path, *, modality: str | None = None, truthNode=None
+) -> tuple[Exchange, Callable[[], None]]:
+    """Take a volume node, and a ground truth if there is one, out of the scene, and return what writes their files.
 
     Parameters
     ----------
@@ -66,14 +87,18 @@ def send(volumeNode, folder: str | Path, *, modality: str | None = None, truthNo
     modality : what the volume is; what `modality_of` says unless given
     truthNode : vtkMRMLSegmentationNode to compare with; it is put on the volume's grid
 
+    Returns
+    -------
+    exchange : the files
+    write : writes them, without the scene, so that a thread can; InputError when nothing can be seen in the volume
+
     Raises
     ------
     InputError : the volume or the truth cannot be used; the text names the node
     """
     from SpineSegLib.io import write_image, write_segmentation
 
-    image = image_from_node(volumeNode, modality=modality)
-    check_voxels(image, volumeNode.GetName())
+    image, name = image_from_node(volumeNode, modality=modality), volumeNode.GetName()
     notes = []
     truth = None
     if truthNode is not None:
@@ -92,15 +117,23 @@ def send(volumeNode, folder: str | Path, *, modality: str | None = None, truthNo
         truth is not None,
         tuple(notes),
     )
-    # Slicer waits while this is written, and the file lives for a minute: not worth compressing.
-    write_image(image, exchange.image, compression=0)
-    if truth is not None:
-        write_segmentation(truth, exchange.truth)
-    return exchange
+
+    def write() -> None:
+        check_voxels(image, name)
+        # The file lives for a minute: not worth compressing.
+        write_image(image, exchange.image, compression=0)
+        if truth is not None:
+            write_segmentation(truth, exchange.truth)
+
+    return exchange, write
 
 
-def receive(exchange: Exchange, scene) -> tuple[Segmentation, object]:
+def receive(exchange: Exchange, scene, segmentation: Segmentation | None = None) -> tuple[Segmentation, object]:
     """Read the worker's result and find the volume it belongs to.
+
+    Parameters
+    ----------
+    segmentation : the result, where it has been read already
 
     Returns
     -------
@@ -121,7 +154,7 @@ def receive(exchange: Exchange, scene) -> tuple[Segmentation, object]:
         raise problem(
             volumeNode.GetName(), "its grid was changed during the run", "the grid that was sent", "Run again"
         )
-    segmentation = read_segmentation(exchange.result)
+    segmentation = segmentation or read_segmentation(exchange.result)
     if segmentation.geometry.shape != exchange.shape:
         raise problem(
             exchange.result.name,

@@ -7,6 +7,7 @@ import shutil
 import tempfile
 import time
 from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 
 from SpineSegLib.errors import InputError
@@ -14,6 +15,12 @@ from SpineSegLib.mrml.worker import CANCELLED, DONE, FAILED, Outcome, Worker
 
 FOLDER_PREFIX = "SpineSeg-run-"
 """How the names of the runs' temporary folders begin."""
+
+LARGE = 4_000_000
+"""Voxels from which on files are written and read beside the event loop; fewer take no time that anybody sees."""
+
+GLANCE = 0.02
+"""Seconds between two looks at whether that is done."""
 
 
 def temporary_folder() -> str:
@@ -43,6 +50,7 @@ class Jobs:
     ) -> None:
         self._make_result, self._worker, self._now = result, worker or Worker(), now
         self._folder: Path | None = None
+        self._future: Future | None = None
         self.result = None
 
     @property
@@ -52,7 +60,10 @@ class Jobs:
 
     def cancel(self) -> None:
         """Stop the run; ``onDone`` follows when its process has ended, and the scene stays as it was."""
-        self._worker.cancel()
+        if self._future is None:
+            self._worker.cancel()
+        else:
+            self._finish(self._make_result(CANCELLED))
 
     def abort(self) -> bool:
         """Stop the run at once, without ``onDone``; return whether there was one."""
@@ -77,6 +88,29 @@ class Jobs:
             self._folder = None
             shutil.rmtree(folder, ignore_errors=True)
             raise
+
+    def _aside(self, work: Callable[[], object], then: Callable[[object], None], *, voxels: int) -> None:
+        """Do what `work` does, then go on with what it returned, while Slicer goes on drawing and answering.
+
+        `work` touches files and arrays only, neither the scene nor Qt: where there are many voxels it runs in a thread.
+        """
+        if voxels < LARGE:
+            then(work())
+            return
+        pool = ThreadPoolExecutor(1)
+        future = self._future = pool.submit(work)
+        pool.shutdown(wait=False)
+
+        def look() -> None:
+            if future is not self._future:
+                return  # given up meanwhile
+            if not future.done():
+                self._worker.later(GLANCE, look)
+                return
+            self._future = None
+            self._guarded(lambda: then(future.result()))
+
+        self._worker.later(GLANCE, look)
 
     def _work(self, arguments: list[str], then: Callable[[Outcome], None], about: str = "") -> None:
         """Run the worker with a cancel file; `then` is called unless it was cancelled."""
@@ -117,6 +151,17 @@ class Jobs:
         self._finish(self._make_result(DONE, seconds=self._now() - self._started, **content))
 
     def _finish(self, result) -> None:
-        shutil.rmtree(self._folder, ignore_errors=True)
-        self._folder, self.result = None, result
+        folder, future = self._folder, self._future
+        self._folder, self._future, self.result = None, None, result
+        if future is None:
+            self._discard(folder)
+        else:
+            # Its files are removed when the thread has closed the last of them.
+            future.add_done_callback(lambda _: shutil.rmtree(folder, ignore_errors=True))
         self._onDone(result)
+
+    def _discard(self, folder: Path) -> None:
+        """Remove a run's folder; what an ended process still held open is removed a little later."""
+        shutil.rmtree(folder, ignore_errors=True)
+        if folder.exists():
+            self._worker.later(1.0, lambda: shutil.rmtree(folder, ignore_errors=True))

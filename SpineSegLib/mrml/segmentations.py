@@ -8,12 +8,10 @@ import numpy as np
 
 from SpineSegLib.errors import problem
 from SpineSegLib.image import Geometry, Segmentation
-from SpineSegLib.mrml.dicom import modality_of
 from SpineSegLib.mrml.geometry import array_to_matrix, parent_to_world, volume_geometry, volume_matrix
 from SpineSegLib.mrml.segments import LABELMAP, read_layers, vtk_segments
+from SpineSegLib.mrml.surfaces import wants_surfaces
 from SpineSegLib.mrml.terminology import register_terminology
-
-SURFACE = "Closed surface"
 
 
 def show_segmentation(
@@ -47,7 +45,7 @@ def show_segmentation(
         matrix = np.linalg.inv(parent_to_world(volumeNode)) @ segmentation.geometry.ijk_to_ras
     ready = vtk_segments(segmentation, matrix)
     if surface is None:
-        surface = not geometry.is_2d and modality_of(volumeNode)[0] == "CT"
+        surface = wants_surfaces(volumeNode)
     register_terminology()
     scene = volumeNode.GetScene()
     if segmentationNode is None:

@@ -30,17 +30,72 @@ def metrics_table(evaluation: dict, tableNode=None, *, name: str = "Metrics", sc
     ]
     labels = vtk.vtkStringArray()
     labels.SetName("Structure")
-    columns = []
-    for metric in metrics:
-        column = vtk.vtkDoubleArray()
-        column.SetName(metric)
-        columns.append(column)
-    for label, row in rows.items():
+    for label in rows:
         labels.InsertNextValue(label)
-        for metric, column in zip(metrics, columns, strict=True):
-            value = row.get(metric)
-            column.InsertNextValue(float(value) if isinstance(value, int | float) else math.nan)
+    columns = [_numbers(rows, metric) for metric in metrics]
     return _filled(tableNode, [labels, *columns], name=name, scene=scene)
+
+
+SIZES = {
+    "volume_mm3": ("volume_ml", "Volume (ml)", 0.001),
+    "area_mm2": ("area_cm2", "Area (cm²)", 0.01),
+    "pixels": ("pixels", "Pixels", 1.0),
+}
+"""Key of ``segment --json`` -> its column's name, title and factor; the first of them that is there is shown."""
+
+
+def result_table(structures: list[dict], evaluation: dict | None = None, tableNode=None, *, name: str, scene=None):
+    """Put what ``segment --json`` and ``evaluate --json`` print into one table node, a row for each structure.
+
+    Parameters
+    ----------
+    structures : ``[{"name", "level", "volume_mm3" | "area_mm2" | "pixels", "confidence"}]``
+    evaluation : as `metrics_table` takes it; its overall numbers become the first row, and what only the truth has
+        becomes rows without a size
+    tableNode : vtkMRMLTableNode to fill; a new one unless given
+    name : name of a new node
+
+    Returns
+    -------
+    vtkMRMLTableNode; a number that does not exist is ``nan``, and a column without any number is left out
+    """
+    import vtk
+
+    size = next((key for key in SIZES if any(key in entry for entry in structures)), "pixels")
+    column, title, factor = SIZES[size]
+    found = {
+        entry["name"]: {"level": entry.get("level"), "confidence": entry.get("confidence")}
+        | ({column: factor * entry[size]} if size in entry else {})
+        for entry in structures
+    }
+    measured = {OVERALL: evaluation["overall"], **evaluation["structures"]} if evaluation else {}
+    rows = {label: {**found.get(label, {}), **measured.get(label, {})} for label in dict.fromkeys([*measured, *found])}
+    names, levels = vtk.vtkStringArray(), vtk.vtkStringArray()
+    names.SetName("Structure")
+    levels.SetName("Level")
+    for label, row in rows.items():
+        names.InsertNextValue(label)
+        levels.InsertNextValue(row.get("level") or "")
+    wanted = [column, "confidence", *(key for row in measured.values() for key in row)]
+    columns = [_numbers(rows, key) for key in dict.fromkeys(wanted) if _numeric(rows, key)]
+    texts = [names, levels] if any(row.get("level") for row in rows.values()) else [names]
+    tableNode = _filled(tableNode, [*texts, *columns], name=name, scene=scene)
+    for key, words in ((column, title), ("confidence", "Confidence")):
+        if tableNode.GetTable().GetColumnByName(key):
+            tableNode.SetColumnTitle(key, words)
+    return tableNode
+
+
+def _numbers(rows: dict[str, dict], key: str):
+    """Return a column of numbers; one that does not exist is ``nan``."""
+    import vtk
+
+    column = vtk.vtkDoubleArray()
+    column.SetName(key)
+    for row in rows.values():
+        value = row.get(key)
+        column.InsertNextValue(float(value) if isinstance(value, int | float) else math.nan)
+    return column
 
 
 def _numeric(rows: dict[str, dict], metric: str) -> bool:
@@ -101,8 +156,8 @@ def values_of(tableNode, metric: str) -> dict[str, list[float]]:
     return dict(sorted(found.items(), key=lambda item: (item[0] != OVERALL, structure_named(item[0]).order)))
 
 
-_TEXTS = ("case", "scope", "structure", "in", "union of", "error")
-"""Columns of ``evaluate --csv`` that hold texts."""
+_TEXTS = ("case", "scope", "structure", "in", "union of", "error", "state", "model", "structures", "warnings")
+"""Columns of ``evaluate --csv`` and of a batch's table that hold texts."""
 
 
 def _filled(tableNode, columns: list, *, name: str, scene=None):

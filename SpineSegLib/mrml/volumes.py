@@ -40,6 +40,28 @@ def image_from_node(volumeNode, *, modality: str | None = None) -> Image:
     )
 
 
+def show_probability(image: Image, volumeNode):
+    """Put a probability on the volume's grid into the scene, beside the volume and under its transform.
+
+    Returns
+    -------
+    vtkMRMLScalarVolumeNode, with 0 to 1 shown from black to white; it is not put into the slice views
+    """
+    import slicer
+
+    from SpineSegLib.mrml.geometry import volume_matrix
+    from SpineSegLib.mrml.segmentations import place_beside
+
+    name = volumeNode.GetScene().GenerateUniqueName(f"{volumeNode.GetName()} probability")
+    node = slicer.util.addVolumeFromArray(image.array, ijkToRAS=volume_matrix(volumeNode), name=name)
+    node.SetAndObserveTransformNodeID(volumeNode.GetTransformNodeID())
+    node.CreateDefaultDisplayNodes()
+    node.GetDisplayNode().SetAutoWindowLevel(False)
+    node.GetDisplayNode().SetWindowLevel(1.0, 0.5)
+    place_beside(node, volumeNode)
+    return node
+
+
 def check_voxels(image: Image, name: str) -> None:
     """Raise an InputError when nothing can be seen in the image (see `Image.flaw`), naming the volume."""
     flaw = image.flaw()

@@ -17,14 +17,21 @@ from pathlib import Path
 from SpineSegLib.errors import problem
 from SpineSegLib.mrml.processes import end_tree
 
-GRACE = 5.0
-"""Seconds that a cancelled worker has to stop by itself before its processes are ended."""
+GRACE = 1.2
+"""Seconds that a cancelled worker has to stop by itself before its processes are ended.
+
+It looks at its cancel file between steps; loading PyTorch, or a large picture in one go, is one long step.
+"""
+
+LAST_WORDS = 3
+"""Lines of a worker that crashed which the user is shown."""
 
 MAX_LINES = 5000
 """Lines of log that are kept; the first ones of a longer log are dropped."""
 
 DONE, CANCELLED, FAILED = "done", "cancelled", "failed"
-_EXIT_INPUT, _EXIT_CANCELLED = 1, 3
+_EXIT_CANCELLED = 3
+_KILLED = 9
 
 
 @dataclass(frozen=True)
@@ -34,7 +41,7 @@ class Outcome:
     Parameters
     ----------
     state : ``"done"``, ``"cancelled"`` or ``"failed"``
-    error : one line for the user, when it failed
+    error : for the user, when it failed: one line, and after a crash the last lines that it wrote
     payload : the JSON that the worker printed, if it printed one
     log : everything it wrote except progress
     """
@@ -64,7 +71,7 @@ class Worker:
         end: Callable[[int], None] = end_tree,
     ):
         self._start = start or launch
-        self._later = later or call_later
+        self.later = later or call_later
         self._end = end
         self._job: _Job | None = None
 
@@ -95,7 +102,8 @@ class Worker:
         job = self._job = _Job(cancelFile, onProgress, onLog, onDone)
         command = [python_executable(), "-m", "SpineSegLib", *arguments]
         try:
-            job.process = self._start(command, environment(), job.line, lambda status: self._finished(job, status))
+            variables = environment(cancelFile.parent if cancelFile else None)
+            job.process = self._start(command, variables, job.line, lambda status: self._finished(job, status))
         except BaseException:
             self._job = None
             raise
@@ -110,7 +118,7 @@ class Worker:
             self._end(job.process.pid)
             return
         job.cancelFile.touch()
-        self._later(GRACE, lambda: self._end(job.process.pid) if job is self._job else None)
+        self.later(GRACE, lambda: self._end(job.process.pid) if job is self._job else None)
 
     def kill(self) -> None:
         """End the worker's processes now and forget the run: nothing is called back any more."""
@@ -158,8 +166,18 @@ class _Job:
             return Outcome(DONE, payload=_payload(list(self._lines)), log=log)
         if self._error:
             return Outcome(FAILED, self._error, log=log)
-        last = next((line.strip() for line in reversed(self._lines) if line.strip()), "nothing was printed")
-        return Outcome(FAILED, f"The worker stopped unexpectedly (status {status}): {last}. See the log.", log=log)
+        said = [line.strip() for line in self._lines if line.strip()][-LAST_WORDS:] or ["nothing was printed"]
+        first = f"The worker stopped unexpectedly (status {status}). {_next_step(status, log)} It said last:"
+        return Outcome(FAILED, "\n".join([first, *said]), log=log)
+
+
+def _next_step(status: int, log: str) -> str:
+    """Say what the user can do after a crash."""
+    if abs(status) in (_KILLED, 128 + _KILLED) or "MemoryError" in log or "bad_alloc" in log:
+        return "There was probably not enough memory: close other programs, or choose a smaller model."
+    if "No module named" in log:
+        return "A Python package is missing: click Apply again and let it be installed."
+    return "Try again with 'Run on: Processor (CPU)' under Advanced; if it stops again, report it with the log."
 
 
 def _progress(text: str) -> tuple[int, int, str] | None:
@@ -200,11 +218,18 @@ def python_executable() -> str:
     raise problem("PythonSlicer", "it is not on the PATH", "Slicer's Python beside Slicer", "Install Slicer again")
 
 
-def environment() -> dict[str, str]:
-    """Return the environment variables that let the worker find this very SpineSegLib, and nothing in its folder."""
+def environment(folder: Path | None = None) -> dict[str, str]:
+    """Return the environment variables that let the worker find this very SpineSegLib, and nothing in its folder.
+
+    Parameters
+    ----------
+    folder : of the run; the worker's temporary files go there, so that none is left when it had to be ended
+    """
+    own = dict.fromkeys(("TMPDIR", "TEMP", "TMP"), str(folder)) if folder else {}
     library = str(Path(__file__).resolve().parents[2])
     rest = [part for part in os.environ.get("PYTHONPATH", "").split(os.pathsep) if part and part != library]
-    return {"PYTHONPATH": os.pathsep.join([library, *rest]), "PYTHONSAFEPATH": "1", "PYTHONUNBUFFERED": "1"}
+    path = os.pathsep.join([library, *rest])
+    return {"PYTHONPATH": path, "PYTHONSAFEPATH": "1", "PYTHONUNBUFFERED": "1", **own}
 
 
 def launch(

@@ -8,7 +8,7 @@ import pytest
 
 from SpineSegLib.mrml import CANCELLED, DONE, FAILED, Worker
 from SpineSegLib.mrml.processes import end_tree
-from SpineSegLib.mrml.worker import environment, launch, python_executable
+from SpineSegLib.mrml.worker import GRACE, environment, launch, python_executable
 
 STUB = Path(__file__).with_name("worker_stub.py")
 
@@ -101,7 +101,7 @@ def test_deaf_worker_and_its_child_are_ended(scene, slicer_host, tmp_path):
     watch.worker.cancel()
     slicer_host.wait_until(lambda: watch.ended)
     assert watch.ended[0].state == CANCELLED
-    assert waits == [5.0]
+    assert waits == [GRACE]
     psutil.wait_procs([child], timeout=10)
     assert not child.is_running() or child.status() == psutil.STATUS_ZOMBIE
 

@@ -1,7 +1,11 @@
-"""A worker that misbehaves on purpose: ``python worker_stub.py MODE [CANCEL FILE]``; see test_mrml_worker.py."""
+"""A worker that misbehaves on purpose: ``python worker_stub.py MODE [CANCEL FILE]``; see test_mrml_worker.py.
+
+In the mode ``copy`` it behaves: ``python worker_stub.py copy RESULT OUTPUT``; see test_panel_alive.py.
+"""
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 import time
@@ -12,8 +16,12 @@ def progress(step: int, of: int, what: str) -> None:
     print(json.dumps({"step": step, "of": of, "what": what}), flush=True)
 
 
-def main(mode: str, cancel_file: str = "") -> int:
+def main(mode: str, cancel_file: str = "", output: str = "") -> int:
     progress(1, 3, "reading")
+    if mode == "copy":
+        shutil.copy(cancel_file, output)
+        print(json.dumps({"structures": [], "warnings": []}))
+        return 0
     if mode == "good":
         print("a library says something", file=sys.stderr, flush=True)
         progress(3, 3, "done")
