@@ -125,6 +125,14 @@ def choose_device(wanted: str = "auto") -> str:
     return wanted
 
 
+def out_of_memory(error: RuntimeError) -> bool:
+    """Tell whether a graphics card had too little memory; MPS, and libraries below PyTorch, say so in words only."""
+    import torch
+
+    said = str(error).lower()
+    return isinstance(error, torch.OutOfMemoryError) or "out of memory" in said or "alloc_failed" in said
+
+
 def check_image(image: Image, card: Card, where: object = "image") -> None:
     """Raise the InputError for an image that the model was not made for, or in which nothing can be seen."""
     misfit = card.misfit(image)
@@ -136,7 +144,12 @@ def check_image(image: Image, card: Card, where: object = "image") -> None:
 
 
 def _arguments(
-    card: Card, pipeline: Callable, points: Sequence[tuple[float, float]], top_level: str | None, split: bool
+    card: Card,
+    pipeline: Callable,
+    points: Sequence[tuple[float, float]],
+    top_level: str | None,
+    split: bool,
+    threshold: float | None,
 ) -> dict[str, object]:
     """Return the arguments of the card's pipeline, the user's among them; InputError for one that it cannot take."""
     arguments = dict(card.pipeline["arguments"])
@@ -144,6 +157,12 @@ def _arguments(
         arguments["points"] = points
     elif points:
         raise problem("--point", f"a point for {card.name}", "none: it finds by itself", "Leave --point away")
+    if threshold is not None:
+        if not 0 < threshold < 1:
+            raise problem(
+                "--threshold", f"{threshold:g}", "a probability between 0 and 1", "Choose another, such as 0.5"
+            )
+        arguments["threshold"] = threshold
     divisible = card.dimension == 3 and [one.kind for one in card.structures] in (["spine"], ["vertebrae"])
     if split and not divisible:
         found = f"it is asked of {card.name}, which gives {', '.join(one.name for one in card.structures[:4])}"
@@ -170,6 +189,7 @@ def segment(
     points: Sequence[tuple[float, float]] = (),
     top_level: str | None = None,
     vertebrae: bool | None = None,
+    threshold: float | None = None,
     keep_probability: bool = False,
     network: torch.nn.Module | None = None,
     report: Progress = silent,
@@ -190,6 +210,7 @@ def segment(
         pipeline of a model that finds them so has an argument of this name
     vertebrae : whether the spine in one that a model of volumes finds is split into vertebrae; unless given, as the
         card's ``"vertebrae"`` says, but not when probabilities are kept, which are those of the whole spine
+    threshold : probability above which a pixel belongs to a structure; the card's, or the pipeline's, unless given
     keep_probability : whether segments carry their probabilities on the image's grid (float32, much memory in a volume)
     network : the card's, as `load_network` gives it with the same `weights`, where many images follow each other;
         loaded unless given
@@ -207,7 +228,10 @@ def segment(
         raise problem("--precision", repr(precision), f"one of {', '.join(PRECISIONS)}", "Choose one of them")
     pipeline = _pipelines()[card.pipeline["name"]]
     split = bool(card.pipeline.get("vertebrae")) and not keep_probability if vertebrae is None else vertebrae
-    arguments = {**_arguments(card, pipeline, points, top_level, split), "keep_probability": keep_probability}
+    arguments = {
+        **_arguments(card, pipeline, points, top_level, split, threshold),
+        "keep_probability": keep_probability,
+    }
     device = choose_device(device)
     report(0, 1, f"loading {card.name}")
     network = (network or load_network(card, weights)).to(memory_format=torch.channels_last)
@@ -219,8 +243,8 @@ def segment(
     try:
         run = Runner(network.to(device), device, precision, trial)
         found = pipeline(image, card, run, report=report, **arguments)
-    except torch.OutOfMemoryError:
-        if device == "cpu":
+    except RuntimeError as error:
+        if device == "cpu" or not out_of_memory(error):
             raise
         warnings.append(f"The {device} device ran out of memory; the CPU did the work instead.")
         report(0, 1, warnings[-1])

@@ -246,7 +246,15 @@ def test_an_absent_device_or_precision_is_refused_by_name(weighted):
         segment(radiograph(array), card("unet-xray-small"), device="cpu", precision="float8")
 
 
-def test_out_of_memory_on_the_gpu_is_said_and_the_cpu_goes_on(weighted, monkeypatch):
+@pytest.mark.parametrize(
+    "error",
+    [
+        torch.OutOfMemoryError("CUDA out of memory"),
+        RuntimeError("cuDNN error: CUDNN_STATUS_ALLOC_FAILED"),
+        RuntimeError("MPS backend out of memory (MPS allocated: 9.0 GB)"),
+    ],
+)
+def test_out_of_memory_on_the_gpu_is_said_and_the_cpu_goes_on(weighted, monkeypatch, error):
     array = np.zeros((1, 50, 60), np.uint8)
     array[0, 10:30, 20:40] = 255
     monkeypatch.setattr(run_module, "choose_device", lambda wanted: "cuda")
@@ -255,7 +263,7 @@ def test_out_of_memory_on_the_gpu_is_said_and_the_cpu_goes_on(weighted, monkeypa
 
     def call(self, pictures):
         if self.device == "cuda":
-            raise torch.OutOfMemoryError("CUDA out of memory")
+            raise error
         return original(self, pictures)
 
     monkeypatch.setattr(Runner, "__call__", call)
