@@ -36,7 +36,7 @@ def main() -> int:
     volume, truth = load_case()
     ui = panel.ui
     ui.inputVolumeSelector.setCurrentNode(volume)
-    ui.modelComboBox.currentIndex = [choice.name for choice in panel._choices].index(MODEL)
+    ui.modelComboBox.currentIndex = [choice.name for choice in panel.segment.choices].index(MODEL)
     ui.weightsPathLineEdit.currentPath = options.weights
     ui.truthSegmentationSelector.setCurrentNode(truth)
     if not ui.applyButton.enabled:

@@ -10,6 +10,7 @@ from slicer.i18n import tr as _
 from SpineSegLib import mrml
 from SpineSegPanel.dependencies import ensure_dependencies
 from SpineSegPanel.section import Section
+from SpineSegPanel.status import style_of
 
 PATHS = {
     "predictionsFolder": "predictionsPathLineEdit",
@@ -240,7 +241,7 @@ class EvaluateSection(Section):
         self.update()
 
     def _say(self, text: str, failed: bool = False) -> None:
-        self.ui.evaluateStatusLabel.styleSheet = "color: #c62828" if failed else ""
+        self.ui.evaluateStatusLabel.styleSheet = style_of(self.ui.evaluateStatusLabel, failed)
         self.ui.evaluateStatusLabel.text = html.escape(text).replace("\n", "<br>")
         self._showParts()
 

@@ -55,7 +55,8 @@ class QUiLoader:
         for item in element.findall("property"):
             attribute = item.get("name")
             of_qt = isinstance(pythonqt.lookup(cls, attribute), pythonqt.PropertyAttribute)
-            if item.get("stdset") == "0" or of_qt:
+            # The buddy of a label is no property; Qt's loader sets it all the same.
+            if item.get("stdset") == "0" or of_qt or (attribute == "buddy" and cls is QtWidgets.QLabel):
                 continue
             element.remove(item)
             yield element.get("name"), attribute, _parse(item[0])

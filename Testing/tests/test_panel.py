@@ -69,7 +69,7 @@ def run_folders() -> set[Path]:
 def choose(panel, volume, weights: str) -> None:
     """What a user does before Apply."""
     panel.ui.inputVolumeSelector.setCurrentNode(volume)
-    panel.ui.modelComboBox.currentIndex = [choice.name for choice in panel._choices].index(MODEL)
+    panel.ui.modelComboBox.currentIndex = [choice.name for choice in panel.segment.choices].index(MODEL)
     panel.ui.weightsPathLineEdit.currentPath = weights
 
 
@@ -100,16 +100,16 @@ def test_panel_offers_what_fits_and_says_what_is_missing(panel, volume):
 
     film = slicer.util.addVolumeFromArray(np.arange(48, dtype=np.int16).reshape(1, 6, 8), name="Film")
     panel.ui.inputVolumeSelector.setCurrentNode(film)
-    offered = {choice.name for choice in panel._choices}
+    offered = {choice.name for choice in panel.segment.choices}
     assert "unet-xray-small" in offered
     assert MODEL not in offered
     assert panel.ui.volumeLabel.text.startswith("Radiograph (guessed")
     panel.ui.inputVolumeSelector.setCurrentNode(volume)
-    assert MODEL in {choice.name for choice in panel._choices}
-    assert panel.ui.modelComboBox.count == len(panel._choices)
+    assert MODEL in {choice.name for choice in panel.segment.choices}
+    assert panel.ui.modelComboBox.count == len(panel.segment.choices)
     assert panel.ui.volumeLabel.text.startswith("CT (guessed")
     assert "0.70 × 0.90 × 2.30 mm" in panel.ui.volumeLabel.text
-    absent = [n for n, choice in enumerate(panel._choices) if choice.weights == "absent"]
+    absent = [n for n, choice in enumerate(panel.segment.choices) if choice.weights == "absent"]
     if absent:
         panel.ui.modelComboBox.currentIndex = absent[0]
         assert not panel.ui.applyButton.enabled
@@ -118,7 +118,7 @@ def test_panel_offers_what_fits_and_says_what_is_missing(panel, volume):
         assert panel.ui.applyButton.enabled
     panel.ui.modalityComboBox.currentIndex = 3  # MR
     assert panel.ui.volumeLabel.text.startswith("MR (as chosen)")
-    assert MODEL not in {choice.name for choice in panel._choices}
+    assert MODEL not in {choice.name for choice in panel.segment.choices}
 
 
 def test_nonlinear_transform_is_told_in_the_panel(panel, volume, scene):
@@ -174,7 +174,7 @@ def test_apply_segments_with_the_real_worker_and_compares_with_the_truth(panel, 
     table = panel.ui.metricsTableView.mrmlTableNode().GetTable()
     assert panel.ui.metricsCollapsibleButton.visible
     header = panel.ui.metricsTableView.model()
-    assert [header.headerData(n, qt.Qt.Horizontal) for n in range(3)] == ["Structure", "Dice", "IoU"]
+    assert [header.headerData(n, qt.Qt.Horizontal) for n in range(3)] == ["Structure", "Volume (ml)", "Dice"]
     slicer_host.screenshot(panel, tmp_path / "panel.png", (500, 760))
     assert (tmp_path / "panel.png").stat().st_size > 10_000
     assert table.GetValueByName(0, "Structure").ToString() == "Overall"
@@ -244,7 +244,7 @@ def test_reload_brings_the_panel_back_with_the_library_loaded_anew(panel, volume
     fresh = slicer.modules.SpineSegWidget
     assert fresh is not panel
     assert fresh._parameterNode.inputVolume is volume
-    assert fresh._choices
+    assert fresh.segment.choices
     assert sys.modules["SpineSegLib.mrml"] is not library_kept["SpineSegLib.mrml"]
 
 
@@ -342,7 +342,7 @@ def test_choices_survive_a_visit_to_another_module(panel, volume, weights, slice
 def test_notice_and_the_models_paper_are_shown(panel, volume):
     panel.ui.inputVolumeSelector.setCurrentNode(volume)
     assert "Not for diagnostic use" in panel.ui.noticeLabel.text
-    panel.ui.modelComboBox.currentIndex = [choice.name for choice in panel._choices].index(MODEL)
+    panel.ui.modelComboBox.currentIndex = [choice.name for choice in panel.segment.choices].index(MODEL)
     assert "10.1038/s41598-025-95243-z" in panel.ui.modelLabel.text
     assert "Segments: spine" in panel.ui.modelLabel.text
     card = json.loads((ROOT / "Resources" / "Models" / f"{MODEL}.json").read_text(encoding="utf-8"))

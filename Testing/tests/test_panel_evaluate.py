@@ -414,7 +414,7 @@ def test_model_explains_itself_and_a_map_of_the_scene_is_laid_over_the_film(pane
     film = slicer.util.addVolumeFromArray(values, name="Film")
     view = SliceView(size=(200, 200)).show(film, to_volume_plane=True)
     panel.ui.inputVolumeSelector.setCurrentNode(film)
-    panel.ui.modelComboBox.currentIndex = [choice.name for choice in panel._choices].index("unet-xray-small")
+    panel.ui.modelComboBox.currentIndex = [choice.name for choice in panel.segment.choices].index("unet-xray-small")
     weights = random_weights("unet-xray-small", tmp_path / "seeded.safetensors")
     panel.ui.weightsPathLineEdit.currentPath = str(weights)
     status = click(slicer_host, panel, section(panel).ui.explainButton)

@@ -1,0 +1,157 @@
+"""The logic: what scripts and the panel can do with the module, each by a run of the worker process."""
+
+import logging
+import time
+from collections.abc import Callable
+
+import slicer
+from slicer import vtkMRMLScalarVolumeNode, vtkMRMLSegmentationNode, vtkMRMLTableNode
+from slicer.ScriptedLoadableModule import ScriptedLoadableModuleLogic
+
+from SpineSegLib import mrml
+from SpineSegPanel.parameters import SpineSegParameterNode
+
+
+class SpineSegLogic(ScriptedLoadableModuleLogic):
+    """Segments volumes in a separate process, with or without a panel.
+
+    In Slicer's Python console::
+
+        from SpineSeg import SpineSegLogic
+        from SpineSegLib import mrml
+
+        volumeNode = slicer.util.getNode("Neck")
+        logic = SpineSegLogic()
+        print([choice.name for choice in mrml.models_for(volumeNode)])  # the best that fits comes first
+        result = logic.process(volumeNode, mrml.models_for(volumeNode)[0].name)
+        print(result.segmentationNode.GetName(), result.warnings)
+        print(slicer.util.dataframeFromTable(result.tableNode))
+
+    :param worker: mrml.Worker, with a process starter and a timer of its own in tests
+    """
+
+    def __init__(self, worker=None) -> None:
+        ScriptedLoadableModuleLogic.__init__(self)
+        self.worker = worker
+        self._runner = mrml.Runner(worker)
+        self.measurer = mrml.Measurer(worker)
+        self.explainer = mrml.Explainer(worker)
+
+    def getParameterNode(self) -> SpineSegParameterNode:
+        return SpineSegParameterNode(super().getParameterNode())
+
+    @property
+    def busy(self) -> bool:
+        """True while a run is in progress."""
+        return self._runner.busy
+
+    def process(
+        self,
+        volumeNode: vtkMRMLScalarVolumeNode,
+        modelName: str,
+        segmentationNode: vtkMRMLSegmentationNode | None = None,
+        *,
+        modality: str | None = None,
+        device: str = "auto",
+        precision: str = "auto",
+        threshold: float | None = None,
+        topLevel: str | None = None,
+        vertebrae: bool | None = None,
+        keepProbability: bool = False,
+        weightsFile: str = "",
+        truthNode: vtkMRMLSegmentationNode | None = None,
+        tableNode: vtkMRMLTableNode | None = None,
+        waitForCompletion: bool = True,
+        onProgress: Callable[[int, int, str], None] = lambda *_: None,
+        onLog: Callable[[str], None] = logging.info,
+        onDone: Callable[[mrml.Result], None] = lambda *_: None,
+    ) -> mrml.Result | None:
+        """Segment a volume in a separate process; the scene changes only when all is done.
+
+        :param volumeNode: CT volume or single-slice radiograph
+        :param modelName: as ``python -m SpineSegLib models`` lists it
+        :param segmentationNode: node to fill; a new one unless given
+        :param modality: "CT", "XR" or "MR", where Slicer does not know it
+        :param device: "auto", "cpu", "cuda" or "mps"
+        :param precision: "auto", "float32" or "bfloat16"
+        :param threshold: probability above which a pixel belongs to a structure; the model's own unless given
+        :param topLevel: level of the topmost vertebra, such as "C2", for a model that counts vertebrae
+        :param vertebrae: split the spine in one that a model of CT finds; as the model suggests unless given
+        :param keepProbability: put the probability into the scene as a volume
+        :param weightsFile: safetensors file instead of the model's own
+        :param truthNode: segmentation to compare the result with
+        :param tableNode: table for sizes, confidence and the comparison; a new one unless given
+        :param waitForCompletion: return when all is done; else at once, and ``onDone`` gets the result
+        :return: the result (segmentationNode, tableNode, warnings, seconds) when waiting, else None
+        :raises mrml.InputError: the input cannot be used, told in one line; nothing was started
+            (of a large volume some errors come later, as those of a run)
+        :raises RuntimeError: a run is in progress already, or (when waiting) the run failed
+        """
+        options = ["--precision", precision] if precision != "auto" else []
+        options += ["--threshold", str(threshold)] if threshold else []
+        options += ["--top-level", topLevel] if topLevel else []
+        options += [] if vertebrae is None else ["--vertebrae" if vertebrae else "--no-vertebrae"]
+        self._runner.start(
+            volumeNode,
+            modelName,
+            segmentationNode,
+            modality=modality,
+            device=device,
+            weightsFile=weightsFile,
+            options=options,
+            keepProbability=keepProbability,
+            truthNode=truthNode,
+            tableNode=tableNode,
+            onProgress=onProgress,
+            onLog=onLog,
+            onDone=onDone,
+        )
+        return self._finished(self._runner) if waitForCompletion else None
+
+    def evaluate(
+        self,
+        predictionNode: vtkMRMLSegmentationNode,
+        truthNode: vtkMRMLSegmentationNode,
+        tableNode: vtkMRMLTableNode | None = None,
+        errors: bool = False,
+    ) -> mrml.Measured:
+        """Measure a segmentation against another one in a separate process, and wait.
+
+        :param tableNode: table to fill; a new one unless given
+        :param errors: also show where it errs, and how far from the true boundary
+        :return: tableNode, chartNode, errorNode, mapNode, warnings, seconds
+        :raises mrml.InputError: the two cannot be compared
+        :raises RuntimeError: a run is in progress already, or it failed
+        """
+        self.measurer.measure_pair(predictionNode, truthNode, tableNode=tableNode, errors=errors)
+        return self._finished(self.measurer)
+
+    def evaluateFolders(self, predictions: str, truths: str, pairs: str = "", tableNode=None) -> mrml.Measured:
+        """Measure a folder of cases against another one, as ``python -m SpineSegLib evaluate`` does, and wait.
+
+        :param pairs: CSV table of pairs, where names differ
+        :return: tableNode, chartNode, cases, failed, error; a case that fails has a row that says why
+        :raises mrml.InputError: a folder is missing
+        :raises RuntimeError: a run is in progress already, or no case could be measured
+        """
+        self.measurer.measure_folders(predictions, truths, pairs=pairs, tableNode=tableNode)
+        return self._finished(self.measurer)
+
+    def _finished(self, job):
+        """Wait for the end of a run; Slicer goes on drawing and answering."""
+        while job.busy:
+            slicer.app.processEvents()
+            time.sleep(0.02)
+        if job.result.state == mrml.FAILED:
+            raise RuntimeError(job.result.error)
+        return job.result
+
+    def cancel(self) -> None:
+        """Stop the run; ``onDone`` follows when the process has ended, and the scene stays as it was."""
+        self._runner.cancel()
+
+    def abort(self) -> bool:
+        """Stop every run at once and forget it; return whether one of a model was among them."""
+        self.measurer.abort()
+        self.explainer.abort()
+        return self._runner.abort()
