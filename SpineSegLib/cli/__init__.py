@@ -22,10 +22,12 @@ from SpineSegLib.cli import (
     edit,
     evaluate,
     explain,
+    export,
     masks,
     models,
     phantom,
     prune,
+    report,
     segment,
     train,
     weights,
@@ -33,7 +35,23 @@ from SpineSegLib.cli import (
 from SpineSegLib.cli.console import Console, results_only
 from SpineSegLib.errors import Cancelled, InputError
 
-COMMANDS = (models, segment, batch, edit, evaluate, compare, explain, phantom, masks, train, prune, weights, bench)
+COMMANDS = (
+    models,
+    segment,
+    batch,
+    edit,
+    export,
+    report,
+    evaluate,
+    compare,
+    explain,
+    phantom,
+    masks,
+    train,
+    prune,
+    weights,
+    bench,
+)
 DONE, INPUT_AT_FAULT, CANCELLED = 0, 1, 3
 
 

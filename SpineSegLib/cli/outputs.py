@@ -1,4 +1,4 @@
-"""Output files of ``segment``: the suffix chooses the writer; all of them appear, or none."""
+"""Output files of a segmentation: the suffix chooses the writer; all of them appear, or none."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
+from SpineSegLib.cli.about import About
 from SpineSegLib.cli.console import held_back
 from SpineSegLib.errors import InputError, problem
 from SpineSegLib.image import Image, Segmentation
@@ -15,18 +16,27 @@ from SpineSegLib.progress import Progress
 LABELS = ".labels.png"
 """A picture of the labels alone, as paper 002's tool exports one; ``.png`` shows them on the image."""
 SUFFIXES = (".seg.nrrd", ".nii.gz", ".mrb", LABELS, ".png")
+DICOM = ".dcm"
+TABLE = ".csv"
+REPORTS = (".html", ".pdf")
 
 
-def check_outputs(outputs: Sequence[Path], image: Path) -> None:
+def check_outputs(outputs: Sequence[Path], image: Path, *, suffixes: Sequence[str] = SUFFIXES) -> None:
     """Make sure, before any work, that every output can be written.
+
+    Parameters
+    ----------
+    image : what is segmented; a DICOM segmentation refers to it
+    suffixes : of the outputs that may be asked for here
 
     Raises
     ------
-    InputError : an unknown suffix, a folder that is missing or cannot be written, a file named twice, or the input
+    InputError : an unknown suffix, a folder that is missing or cannot be written, a file named twice, or the input;
+        a DICOM segmentation of what is no DICOM series of CT or MR
     """
     for number, path in enumerate(outputs):
-        if not path.name.lower().endswith(SUFFIXES):
-            raise problem(path, "an output of unknown kind", " or ".join(SUFFIXES), "Change its suffix")
+        if not path.name.lower().endswith(tuple(suffixes)):
+            raise problem(path, "an output of unknown kind", " or ".join(suffixes), "Change its suffix")
         if path.is_dir():
             raise problem(path, "this is a folder", "the name of a file", "Add a file name")
         if path in outputs[:number]:
@@ -36,10 +46,24 @@ def check_outputs(outputs: Sequence[Path], image: Path) -> None:
     for folder in {path.parent: None for path in outputs}:
         with _staging(folder):
             pass
+    if any(path.name.lower().endswith(DICOM) for path in outputs):
+        from SpineSegLib.io.dicom_seg_writing import check_source
+
+        check_source(image)
 
 
-def write_outputs(image: Image, segmentation: Segmentation, outputs: Sequence[Path], report: Progress) -> list[str]:
+def write_outputs(
+    image: Image,
+    segmentation: Segmentation,
+    outputs: Sequence[Path],
+    report: Progress,
+    about: About | None = None,
+) -> list[str]:
     """Write a segmentation to every output: all appear when the last is complete, or none does.
+
+    Parameters
+    ----------
+    about : what a DICOM segmentation, a table or a report tells beside the voxels; needed for these
 
     Returns
     -------
@@ -57,7 +81,7 @@ def write_outputs(image: Image, segmentation: Segmentation, outputs: Sequence[Pa
         for number, path in enumerate(outputs):
             report(number, len(outputs), f"writing {path.name}")
             try:
-                warnings += _write(image, segmentation, stages[path.parent] / path.name)
+                warnings += _write(image, segmentation, stages[path.parent] / path.name, about)
             except InputError as error:
                 raise InputError(str(error).replace(str(stages[path.parent]), str(path.parent))) from error
         report(len(outputs), len(outputs), "finishing")
@@ -69,9 +93,15 @@ def write_outputs(image: Image, segmentation: Segmentation, outputs: Sequence[Pa
     return warnings
 
 
-def _write(image: Image, segmentation: Segmentation, path: Path) -> tuple[str, ...]:
-    suffix = next(suffix for suffix in SUFFIXES if path.name.lower().endswith(suffix))
-    if suffix == ".mrb":
+def _write(image: Image, segmentation: Segmentation, path: Path, about: About | None) -> tuple[str, ...]:
+    known = (*SUFFIXES, DICOM, TABLE, *REPORTS)
+    suffix = next(suffix for suffix in known if path.name.lower().endswith(suffix))
+    if suffix in (DICOM, TABLE, *REPORTS):
+        if about is None:
+            msg = f"{suffix} needs to know more than the voxels: give `about`"
+            raise ValueError(msg)
+        about.write(image, segmentation, path, suffix)
+    elif suffix == ".mrb":
         from SpineSegLib.mrml import write_scene
 
         with held_back():

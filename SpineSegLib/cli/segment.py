@@ -6,8 +6,10 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from SpineSegLib.cli.about import About, add_report_options
 from SpineSegLib.cli.console import Console, common_options, scaled, table
-from SpineSegLib.cli.outputs import SUFFIXES, check_outputs, write_outputs
+from SpineSegLib.cli.outputs import DICOM, REPORTS, SUFFIXES, TABLE, check_outputs, write_outputs
+from SpineSegLib.cli.probability import check_probability, write_probability
 from SpineSegLib.errors import problem
 from SpineSegLib.image import MODALITIES, Segmentation
 
@@ -34,9 +36,25 @@ def add_to(commands: argparse._SubParsersAction) -> None:
         action="append",
         type=Path,
         metavar="FILE",
-        help=f"{', '.join(SUFFIXES)} (labels on the image); may be given several times: all appear, or none",
+        help=f"{', '.join(SUFFIXES)} (labels on the image), {DICOM} (DICOM SEG of a DICOM series of CT or MR); may be "
+        "given several times: all appear, or none",
     )
+    parser.add_argument("--csv", type=Path, metavar="FILE", help="also write the table of results")
+    parser.add_argument("--report", type=Path, metavar="FILE", help="also write a page with picture: .html or .pdf")
+    add_report_options(parser)
     add_how_to(parser)
+    parser.add_argument(
+        "--threshold",
+        type=float,
+        metavar="P",
+        help="probability above which a pixel belongs to a structure, instead of the model's own",
+    )
+    parser.add_argument(
+        "--probability",
+        type=Path,
+        metavar="FILE",
+        help="also write, for each pixel, the largest probability of any structure (.nrrd, .nii.gz)",
+    )
     parser.add_argument(
         "--point",
         action="append",
@@ -87,22 +105,32 @@ def run(options: argparse.Namespace, console: Console) -> None:
     """Segment the image; everything that can be checked is checked before the work starts."""
     from SpineSegLib.models import card, weights_file
 
-    check_outputs(options.output, Path(options.image))
+    outputs, date = _outputs(options)
+    if options.probability:
+        check_probability(options.probability, [*options.output, Path(options.image)])
     model = card(options.model)
-    weights_file(model, options.weights)
+    weights = weights_file(model, options.weights)
     console.report(0, 100, "reading the image")
     from SpineSegLib.io import read_image
+    from SpineSegLib.io.origin import Origin
+    from SpineSegLib.models.weights import file_sha256
 
     image = read_image(options.image, modality=options.modality, report=scaled(console.report, 0, 8))
     console.report(8, 100, f"loading {model.name}")
     found = _found(image, model, options, scaled(console.report, 10, 88))
     warnings = [*found.warnings]
-    warnings += write_outputs(image, found.segmentation, options.output, scaled(console.report, 88, 100))
+    if options.probability:
+        warnings += write_probability(image, found.segmentation, options.probability)
+    rows = structures_of(found.segmentation)
+    origin = Origin(model.name, model.title, file_sha256(weights))
+    about = About(Path(options.image), origin, rows, date, options.case, warnings=warnings)
+    warnings = [*warnings, *write_outputs(image, found.segmentation, outputs, scaled(console.report, 88, 100), about)]
     content = {
-        "output": str(options.output[0]),
-        "outputs": [str(path) for path in options.output],
+        "output": str(outputs[0]),
+        "outputs": [str(path) for path in outputs],
         "model": model.name,
-        "structures": structures_of(found.segmentation),
+        "weights_sha256": origin.weights_sha256,
+        "structures": rows,
         "seconds": found.seconds,
         "device": found.device,
         "precision": found.precision,
@@ -111,16 +139,32 @@ def run(options: argparse.Namespace, console: Console) -> None:
     console.result(content, _text(content), warnings)
 
 
+def _outputs(options: argparse.Namespace) -> tuple[list[Path], str]:
+    """Return all files to write, having checked that they can be, and the date on a report."""
+    from SpineSegLib.evaluation.report import check_date
+
+    image, outputs = Path(options.image), list(options.output)
+    check_outputs(outputs, image, suffixes=(*SUFFIXES, DICOM))
+    for path, suffixes in ((options.csv, (TABLE,)), (options.report, REPORTS)):
+        if path:
+            check_outputs([path], image, suffixes=suffixes)
+            outputs.append(path)
+    return outputs, check_date(options.date)
+
+
 def _found(image: Image, model: Card, options: argparse.Namespace, report: Progress) -> Result:
     from SpineSegLib.pipelines import segment
 
     how = {name: getattr(options, name) for name in ("weights", "device", "precision")}
     how |= {"where": options.image, "report": report}
     if not options.confidence:
+        how |= {"threshold": options.threshold, "keep_probability": options.probability is not None}
         own = {"points": options.point, "top_level": options.top_level, "vertebrae": options.vertebrae}
         return segment(image, model, **own, **how)
-    if options.top_level or options.vertebrae:
-        found = f"{'--top-level' if options.top_level else '--vertebrae'} together with --confidence"
+    others = ("top_level", "vertebrae", "threshold", "probability")
+    asked = next((name for name in others if getattr(options, name) not in (None, False)), None)
+    if asked:
+        found = f"--{asked.replace('_', '-')} together with --confidence"
         raise problem("--confidence", found, "one of them", "Ask for each in a run of its own")
     from SpineSegLib.evaluation.explain.uncertainty import uncertainty
 

@@ -211,7 +211,7 @@ def _described(
     structure = segment.structure
     own = structure.kind != "other"
     # What made it is not known without a model; "manual" would deny that a program took part.
-    automatic = origin.model is not None and not origin.edited
+    automatic = origin.model is not None and not segment.edited
     return SegmentDescription(
         segment_number=number,
         segment_label=segment.name.replace("\\", "/")[:64],

@@ -12,10 +12,10 @@ class Origin:
     Parameters
     ----------
     model : name of the model, or None when that is not known
+    title : of the model, for people
     weights_sha256 : of the file of its weights, hexadecimal, or None
-    edited : whether somebody changed the result afterwards
     """
 
     model: str | None = None
+    title: str = ""
     weights_sha256: str | None = None
-    edited: bool = False

@@ -48,15 +48,25 @@ def write_overlay(image: Image, segmentation: Segmentation, path: str | Path) ->
         raise problem(
             path, f"no overlay is written as {suffix_of(path) or 'a file without suffix'}", ".png", "Change it"
         )
-    if not segmentation.geometry.same_as(image.geometry):
-        if not segmentation.geometry.overlaps(image.geometry):
-            raise problem(
-                path, "the segmentation lies outside the image", "one place in space", "Check which belong together"
-            )
-        segmentation = segmentation.resampled(image.geometry)
-    picture = draw_overlay(image, segmentation)
+    picture = draw_overlay(image, on_grid_of(image, segmentation, path))
     with written_whole(path) as temporary:
         picture.save(temporary, format="PNG")
+
+
+def on_grid_of(image: Image, segmentation: Segmentation, where: object) -> Segmentation:
+    """Return a segmentation on the image's grid, by nearest neighbour where its own is another one.
+
+    Raises
+    ------
+    InputError : it lies elsewhere in space; the text names `where`
+    """
+    if segmentation.geometry.same_as(image.geometry):
+        return segmentation
+    if not segmentation.geometry.overlaps(image.geometry):
+        raise problem(
+            where, "the segmentation lies outside the image", "one place in space", "Check which belong together"
+        )
+    return segmentation.resampled(image.geometry)
 
 
 def draw_overlay(image: Image, segmentation: Segmentation) -> Picture:

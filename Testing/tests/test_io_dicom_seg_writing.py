@@ -2,6 +2,7 @@
 
 import shutil
 import subprocess
+from dataclasses import replace
 
 import highdicom
 import numpy as np
@@ -11,7 +12,7 @@ from dicom_writing import film, save, write_series
 
 from SpineSegLib.anatomy import Structure
 from SpineSegLib.errors import InputError
-from SpineSegLib.image import Reorientation, Segment, Segmentation
+from SpineSegLib.image import Geometry, Reorientation, Segment, Segmentation
 from SpineSegLib.io import read_image, read_segmentation, write_image
 from SpineSegLib.io.dicom_seg_writing import check_source, write_dicom_seg
 from SpineSegLib.io.origin import Origin
@@ -63,6 +64,20 @@ def test_every_voxel_comes_back_on_the_oblique_series(folder, overlap):
         assert np.array_equal(after.mask(segment.structure), before.mask(segment))
 
 
+def test_a_tilted_gantry_moves_no_voxel(oblique, tmp_path):
+    matrix = np.array(oblique.ijk_to_ras)
+    matrix[:3, 2] += 0.8 * matrix[:3, 1]
+    stored = np.random.default_rng(1).integers(0, 3000, oblique.shape).astype(np.uint16)
+    write_series(tmp_path, Geometry(oblique.shape, matrix), stored)
+    grid = read_image(tmp_path).geometry
+    before = segmentation_on(grid)
+    write_dicom_seg(before, tmp_path / "seg.dcm", tmp_path)
+    after = read_segmentation(tmp_path / "seg.dcm")
+    assert after.geometry.same_as(grid)
+    for segment in before.segments:
+        assert np.array_equal(after.mask(segment.structure), before.mask(segment))
+
+
 def test_highdicom_finds_the_same_voxels_at_the_same_places(folder):
     grid = read_image(folder).geometry
     before = segmentation_on(grid)
@@ -99,14 +114,17 @@ def test_the_algorithm_is_named_with_its_version_and_weights(folder):
     from SpineSegLib import __version__
 
     grid = read_image(folder).geometry
-    for origin, kind in ((MADE, "AUTOMATIC"), (Origin(MADE.model, edited=True), "SEMIAUTOMATIC")):
-        data = pydicom.dcmread(written(folder, segmentation_on(grid), origin=origin))
-        for item in data.SegmentSequence:
-            (algorithm,) = item.SegmentationAlgorithmIdentificationSequence
-            assert item.SegmentAlgorithmType == kind
-            assert MADE.model in algorithm.AlgorithmName
-            assert algorithm.AlgorithmVersion == __version__
-            assert (MADE.weights_sha256 in algorithm.AlgorithmParameters) == (origin is MADE)
+    made = segmentation_on(grid)
+    changed = replace(made, segments=[replace(made.segments[0], edited="relabelled"), *made.segments[1:]])
+    items = pydicom.dcmread(written(folder, changed)).SegmentSequence
+    assert [item.SegmentAlgorithmType for item in items] == ["SEMIAUTOMATIC", *["AUTOMATIC"] * (len(items) - 1)]
+    for item in items:
+        (algorithm,) = item.SegmentationAlgorithmIdentificationSequence
+        assert MADE.model in algorithm.AlgorithmName
+        assert algorithm.AlgorithmVersion == __version__
+        assert MADE.weights_sha256 in algorithm.AlgorithmParameters
+    (first, *_) = pydicom.dcmread(written(folder, made, origin=Origin())).SegmentSequence
+    assert first.SegmentAlgorithmType == "SEMIAUTOMATIC"
 
 
 def test_the_source_is_referred_to_and_nothing_else_of_the_patient_is_added(folder):
