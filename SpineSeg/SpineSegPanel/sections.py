@@ -3,9 +3,10 @@
 import ctk
 
 from SpineSegPanel.evaluate import EvaluateSection
+from SpineSegPanel.refine import RefineSection
 from SpineSegPanel.section import Section
 
-SECTIONS: list[type[Section]] = [EvaluateSection]
+SECTIONS: list[type[Section]] = [RefineSection, EvaluateSection]
 """A section is added by its class; see `Section` for what it needs."""
 
 

@@ -3,13 +3,16 @@
 Importing it loads neither: it can be imported, and its worker protocol tested, without Slicer.
 """
 
+from SpineSegLib.anatomy import LEVELS
 from SpineSegLib.errors import InputError
 from SpineSegLib.mrml.charts import chart_of
 from SpineSegLib.mrml.choices import Choice, describe_volume, models_for
 from SpineSegLib.mrml.dicom import modality_of
+from SpineSegLib.mrml.edited import stamp
 from SpineSegLib.mrml.exchange import Exchange, receive, send
 from SpineSegLib.mrml.explaining import Explained, Explainer, show_volume_as_map
 from SpineSegLib.mrml.measuring import Measured, Measurer
+from SpineSegLib.mrml.refining import Refined, Refiner, models_for_a_click
 from SpineSegLib.mrml.run import Result, Runner
 from SpineSegLib.mrml.samples import SAMPLES, Sample, load_sample, register_samples
 from SpineSegLib.mrml.scenes import write_scene
@@ -24,6 +27,7 @@ __all__ = [
     "CANCELLED",
     "DONE",
     "FAILED",
+    "LEVELS",
     "SAMPLES",
     "Choice",
     "Exchange",
@@ -33,6 +37,8 @@ __all__ = [
     "Measured",
     "Measurer",
     "Outcome",
+    "Refined",
+    "Refiner",
     "Result",
     "Runner",
     "Sample",
@@ -44,6 +50,7 @@ __all__ = [
     "metrics_table",
     "modality_of",
     "models_for",
+    "models_for_a_click",
     "receive",
     "register_samples",
     "register_terminology",
@@ -53,5 +60,6 @@ __all__ = [
     "show_in_views",
     "show_segmentation",
     "show_volume_as_map",
+    "stamp",
     "write_scene",
 ]
