@@ -2,11 +2,12 @@
 
 import ctk
 
+from SpineSegPanel.batch import BatchSection
 from SpineSegPanel.evaluate import EvaluateSection
 from SpineSegPanel.refine import RefineSection
 from SpineSegPanel.section import Section
 
-SECTIONS: list[type[Section]] = [RefineSection, EvaluateSection]
+SECTIONS: list[type[Section]] = [RefineSection, BatchSection, EvaluateSection]
 """A section is added by its class; see `Section` for what it needs."""
 
 

@@ -49,7 +49,7 @@ def case_row(record: Mapping) -> dict[str, object]:
     row = {key: record.get(key) for key in ("case", "state", "model", "error")}
     row["seconds"] = None if record.get("seconds") is None else round(record["seconds"], 3)
     row["found"] = len(present) if record["state"] == "done" else None
-    row["structures"] = " ".join(entry["name"].replace(" ", "_") for entry in present)
+    row["structures"] = "; ".join(entry["name"] for entry in present)
     for key in _SIZES:
         sizes = [entry[key] for entry in present if key in entry]
         row[key] = sum(sizes) if sizes else None

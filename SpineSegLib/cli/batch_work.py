@@ -147,13 +147,14 @@ class Batch:
         report(0, 1, "looking what is done")
         before, start = self._records.read(case.name), self._now()
         outputs = self._outputs(case)
-        head = {"case": case.name, "model": case.model, "outputs": self._records.ours(case.name, outputs)}
+        head = {"case": case.name, "model": case.model}
         try:
+            head["outputs"] = self._records.ours(case.name, outputs)
             asked = {"image": content_of(case.image), "truth": content_of(case.truth), "version": __version__}
             asked |= {"model": self._facts[case.model], "settings": self._settings(case)}
             if self._records.is_done(case.name, asked, outputs):
                 self._skipped += 1
-                return before
+                return _told(before)
             record = {**head, "asked": asked, **self._worked_on(case, outputs, before, report)}
         except (Cancelled, KeyboardInterrupt):
             raise
@@ -166,7 +167,7 @@ class Batch:
         self._worked, self._seconds = self._worked + 1, self._seconds + self._now() - start
         record["seconds"] = self._now() - start
         self._records.write(case.name, record)
-        return {key: value for key, value in record.items() if key != "asked"}
+        return _told(record)
 
     def _worked_on(self, case: BatchCase, outputs: list[Path], before: dict, report: Progress) -> dict:
         """Segment, write and measure a case; everything of it but numbers is forgotten at the end."""
@@ -234,6 +235,11 @@ class Batch:
         except InputError as error:
             return None, f"The result is written, but it was not measured. {error}"
         return {key: found[key] for key in ("overall", "structures", "levels", "warnings")}, ""
+
+
+def _told(record: dict) -> dict:
+    """Return what the tables tell of a record: not the files' times that it was made from."""
+    return {key: value for key, value in record.items() if key != "asked"}
 
 
 def _facts(model: Card, weights: str | None) -> dict[str, str]:

@@ -5,6 +5,7 @@ Importing it loads neither: it can be imported, and its worker protocol tested, 
 
 from SpineSegLib.anatomy import LEVELS
 from SpineSegLib.errors import InputError
+from SpineSegLib.mrml.batching import Batched, Batcher, batch_models, selected_series
 from SpineSegLib.mrml.charts import chart_of
 from SpineSegLib.mrml.choices import Choice, describe_volume, models_for
 from SpineSegLib.mrml.dicom import modality_of
@@ -29,6 +30,8 @@ __all__ = [
     "FAILED",
     "LEVELS",
     "SAMPLES",
+    "Batched",
+    "Batcher",
     "Choice",
     "Exchange",
     "Explained",
@@ -43,6 +46,7 @@ __all__ = [
     "Runner",
     "Sample",
     "Worker",
+    "batch_models",
     "chart_of",
     "describe_volume",
     "image_from_node",
@@ -55,6 +59,7 @@ __all__ = [
     "register_samples",
     "register_terminology",
     "segmentation_from_node",
+    "selected_series",
     "send",
     "show_chart",
     "show_in_views",

@@ -24,9 +24,16 @@ ROOT = Path(__file__).parents[2]
 
 
 @pytest.fixture(scope="module")
-def weights(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("weights")
-    return {name: random_weights(name, folder / f"{name}.safetensors") for name in (CT_MODEL, FILM_MODEL)}
+def real_weights(tmp_path_factory):
+    return random_weights(FILM_MODEL, tmp_path_factory.mktemp("weights") / "film.safetensors")
+
+
+@pytest.fixture
+def weights(tmp_path):
+    """A file that nothing reads but its checksum: the network is a stand-in."""
+    path = tmp_path / "any.safetensors"
+    path.write_bytes(b"weights")
+    return path
 
 
 @pytest.fixture
@@ -66,9 +73,9 @@ def bright(monkeypatch):
 def batch(tmp_path, weights, capsys):
     """Run the command on films; return its status, what it printed as JSON, and its errors."""
 
-    def run(given, *options, model=FILM_MODEL):
+    def run(given, *options, model=FILM_MODEL, weights=weights):
         arguments = ["batch", str(given), "--out", str(tmp_path / "out"), "--modality", "XR", "--json"]
-        arguments += ["--model", model, "--weights", str(weights[model])] if model else []
+        arguments += ["--model", model, "--weights", str(weights)] if model else []
         status = main([*arguments, *map(str, options), "--progress", "none"])
         printed = capsys.readouterr()
         return status, json.loads(printed.out) if printed.out else None, printed.err
@@ -103,14 +110,6 @@ def test_every_film_of_a_folder_is_segmented_with_a_network_that_is_loaded_once(
         assert (row["state"], row["found"], row["structures"]) == ("done", "1", Structure("body", "C5").name)
         assert int(row["pixels"]) == pixels and float(row["area_mm2"]) == pytest.approx(pixels * 0.16)
         assert row["warnings"] == "a warning" and (tmp_path / "out" / f"{row['case']}.png").is_file()
-
-
-def test_real_networks_give_what_segment_gives(films, batch, weights, tmp_path, capsys):
-    assert batch(films)[0] == 0
-    arguments = ["segment", str(films / "b.nrrd"), "--model", FILM_MODEL, "--weights", str(weights[FILM_MODEL])]
-    assert main([*arguments, "--modality", "XR", "--output", str(tmp_path / "b.seg.nrrd")]) == 0
-    alone, many = (read_segmentation(path / "b.seg.nrrd") for path in (tmp_path, tmp_path / "out"))
-    assert np.array_equal(alone.foreground, many.foreground) and alone.foreground.any()
 
 
 def test_a_failing_case_in_the_middle_does_not_stop_the_rest(films, batch, bright, tmp_path):
@@ -156,7 +155,7 @@ def test_finished_cases_are_skipped_until_something_they_depend_on_changes(films
     assert names(bright)[4:] == ["c.nrrd"]
     batch(films, "--precision", "float32")
     assert names(bright)[5:] == ["a.nrrd", "b.nrrd", "c.nrrd"]
-    random_weights(FILM_MODEL, weights[FILM_MODEL], seed=1)
+    weights.write_bytes(b"other weights")
     assert batch(films, "--precision", "float32")[1]["skipped"] == 0
 
 
@@ -196,8 +195,10 @@ def test_a_cancelled_batch_keeps_what_is_done_and_goes_on_from_there(films, batc
     assert batch(films)[0] == 0 and names(bright) == ["b.nrrd", "c.nrrd"]
 
 
-def test_a_killed_batch_goes_on_where_it_was(films, weights, batch, tmp_path, monkeypatch):
-    arguments = ["batch", films, "--model", FILM_MODEL, "--weights", weights[FILM_MODEL], "--out", tmp_path / "out"]
+def test_a_killed_batch_goes_on_where_it_was_and_gives_what_segment_gives(films, real_weights, batch, tmp_path):
+    """With a real network: a whole process is killed, not asked."""
+    model = ["--model", FILM_MODEL, "--weights", real_weights]
+    arguments = ["batch", films, *model, "--out", tmp_path / "out"]
     command = [sys.executable, "-m", "SpineSegLib", *map(str, arguments), "--modality", "XR", "--progress", "json"]
     with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True) as process:
         for line in process.stdout:
@@ -208,9 +209,14 @@ def test_a_killed_batch_goes_on_where_it_was(films, weights, batch, tmp_path, mo
     records = sorted(path.name for path in (tmp_path / "out" / "cases").iterdir())
     first = (tmp_path / "out" / "a.seg.nrrd").read_bytes()
     assert "a.json" in records and "c.json" not in records
-    status, content, _ = batch(films)
+    status, content, _ = batch(films, weights=real_weights)
     assert status == 0 and content["skipped"] >= 1 and content["done"] == 3
     assert (tmp_path / "out" / "a.seg.nrrd").read_bytes() == first
+    alone = tmp_path / "b.seg.nrrd"
+    arguments = ["segment", films / "b.nrrd", *model, "--modality", "XR", "--output", alone]
+    assert main([str(one) for one in arguments]) == 0
+    alone, many = (read_segmentation(path) for path in (alone, tmp_path / "out" / "b.seg.nrrd"))
+    assert np.array_equal(alone.foreground, many.foreground) and alone.foreground.any()
     assert not [path.name for path in (tmp_path / "out").rglob(".*") if path.suffix == ".json"]
 
 
@@ -271,22 +277,15 @@ def test_a_truth_at_fault_costs_the_metrics_and_not_the_result(films, batch, bri
     assert "not measured" in content["cases"][1]["error"] and (tmp_path / "out" / "b.seg.nrrd").is_file()
 
 
-def test_sub_folders_are_dicom_series_named_by_the_folder(films, batch, bright, oblique, tmp_path):
+def test_sub_folders_are_dicom_series_named_by_the_folder(films, weights, bright, oblique):
     (films / "series 1").mkdir()
     write_series(films / "series 1", oblique, small_ct(oblique).array + np.int16(1024))
     arguments = ["batch", str(films), "--model", CT_MODEL, "--out", str(films / "out"), "--json"]
-    assert main([*arguments, "--weights", _weights_beside(tmp_path)]) == 0
+    assert main([*arguments, "--weights", str(weights)]) == 0
     assert (films / "out" / "series 1.seg.nrrd").is_file()
     assert names(bright) == ["a.nrrd", "b.nrrd", "c.nrrd", "series 1"]
-    assert main([*arguments, "--weights", _weights_beside(tmp_path)]) == 0
+    assert main([*arguments, "--weights", str(weights)]) == 0
     assert len(names(bright)) == 4, "the results within the folder are no case"
-
-
-def _weights_beside(folder) -> str:
-    """A file of weights that nothing reads: the network is a stand-in."""
-    path = folder / "any.safetensors"
-    path.write_bytes(b"weights")
-    return str(path)
 
 
 def test_the_slices_of_a_series_in_the_folder_itself_are_one_case(batch, bright, oblique, tmp_path):
@@ -322,7 +321,7 @@ def refused(answer, tmp_path) -> str:
     return errors
 
 
-def test_what_cannot_work_is_refused_before_anything_runs(films, batch, bright, tmp_path, oblique):
+def test_what_cannot_work_is_refused_before_anything_runs(films, batch, bright, tmp_path):
     write_image(small_film(), films / "A.mha")
     assert "would both be written" in refused(batch(films), tmp_path)
     (films / "A.mha").unlink()
@@ -350,12 +349,12 @@ def test_a_result_never_takes_the_place_of_an_image(tmp_path, bright, capsys, we
     write_image(small_film(), tmp_path / "film.png")
     arguments = ["batch", str(tmp_path), "--out", str(tmp_path), "--model", FILM_MODEL, "--suffix", ".png"]
     before = (tmp_path / "film.png").read_bytes()
-    assert main([*arguments, "--weights", str(weights[FILM_MODEL])]) == 1
+    assert main([*arguments, "--weights", str(weights)]) == 1
     assert "replace an image" in capsys.readouterr().err and (tmp_path / "film.png").read_bytes() == before
 
 
 def test_progress_counts_the_cases_and_tells_the_time_left(films, weights, bright, tmp_path, capsys):
-    arguments = ["batch", str(films), "--model", FILM_MODEL, "--weights", str(weights[FILM_MODEL])]
+    arguments = ["batch", str(films), "--model", FILM_MODEL, "--weights", str(weights)]
     assert main([*arguments, "--out", str(tmp_path / "out"), "--progress", "json", "--json"]) == 0
     *progress, result = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
     steps = [line["step"] for line in progress if line["of"] == 300]
