@@ -6,8 +6,9 @@ from SpineSegPanel.batch import BatchSection
 from SpineSegPanel.evaluate import EvaluateSection
 from SpineSegPanel.refine import RefineSection
 from SpineSegPanel.section import Section
+from SpineSegPanel.weights import WeightsSection
 
-SECTIONS: list[type[Section]] = [RefineSection, BatchSection, EvaluateSection]
+SECTIONS: list[type[Section]] = [RefineSection, BatchSection, EvaluateSection, WeightsSection]
 """A section is added by its class; see `Section` for what it needs."""
 
 

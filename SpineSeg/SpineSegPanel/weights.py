@@ -120,6 +120,7 @@ class WeightsSection(Section):
         if self.busy:
             return
         ui, row = self.ui, self._chosen()
+        ui.chosenLabel.text = _details(row) if row else ""
         noModel = "" if row else _("Choose a model in the table")
         absent = noModel or (_("Its weights are not here") if row["weights"] == "absent" else "")
         bundled = absent or (_("They come with SpineSeg") if row["weights"] == "bundled" else "")
@@ -326,6 +327,17 @@ class WeightsSection(Section):
         self.ui.weightsProgressBar.visible = self.busy
         self.ui.weightsStatusLabel.visible = bool(self.ui.weightsStatusLabel.text)
         self.ui.missingLabel.visible = bool(self.ui.missingLabel.text)
+
+
+def _details(row) -> str:
+    """Return what a narrow panel cuts off in the table, in full and to be copied."""
+    lines = [row["title"]]
+    lines += [_("Licence: {licence}").format(licence=row["licence"])] if row["licence"] else []
+    # A place to break the line, for a label is never narrower than its longest word.
+    halves = f"{row['sha256'][:32]} {row['sha256'][32:]}" if row["sha256"] else ""
+    lines += [_("sha256: {sha256}").format(sha256=halves)] if halves else []
+    lines += [_("From: {source}").format(source=row["source"])] if row["source"] else []
+    return "<br>".join(html.escape(line) for line in lines)
 
 
 def _size(count) -> str:

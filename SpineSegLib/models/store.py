@@ -6,9 +6,11 @@ record of what it is beside it. Nothing is fetched unless `install_weights` or `
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import shutil
+import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,6 +24,9 @@ from SpineSegLib.models.download import fetch, is_address, remote_size
 from SpineSegLib.models.places import make_folder, weights_folder
 from SpineSegLib.progress import Progress, silent
 from SpineSegLib.resources import resource
+
+_STALE = 3600.0
+"""Seconds without a byte after which a temporary file is nobody's any more."""
 
 
 def file_sha256(path: Path) -> str:
@@ -244,6 +249,7 @@ def install_weights(
     if not remote and not Path(source).is_file():
         raise problem(source, "no such file", "a safetensors file or an https address", "Check the name")
     make_folder(target.parent)
+    _sweep(target)
     with all_written_whole(target, record_file(target)) as (part, record):
         suffix = Path(text).suffix.lower()
         if remote:
@@ -257,12 +263,22 @@ def install_weights(
             from safetensors.torch import save_file
 
             save_file(read_tensors(part, model.name, suffix), str(part))
+        report(0, 0, f"checking {name}")
         check_file(part, model)
         read_network(part, model)
         licence = model.weights.licence or licence or (None if remote else _licence_beside(Path(source)))
         # Only a file's name: its folder may tell more than others should know.
         write_record(record, part, licence=licence, source=text if remote else Path(source).name)
     return target
+
+
+def _sweep(target: Path) -> None:
+    """Delete what an earlier run left beside a file because the power failed or its process was ended by force."""
+    for path in (target, record_file(target)):
+        for left in path.parent.glob(f".{path.stem[:80]}-*-*{path.suffix}"):
+            with contextlib.suppress(OSError):
+                if time.time() - left.stat().st_mtime > _STALE:
+                    left.unlink()
 
 
 def write_record(record: Path, path: Path, *, licence: str | None, source: str | None) -> None:

@@ -22,6 +22,7 @@ from SpineSegLib.mrml.tables import metrics_table
 from SpineSegLib.mrml.terminology import register_terminology
 from SpineSegLib.mrml.views import show_chart, show_in_views
 from SpineSegLib.mrml.volumes import image_from_node
+from SpineSegLib.mrml.weights import Managed, WeightsKeeper, current_folder, missing_packages, weights_rows
 from SpineSegLib.mrml.worker import CANCELLED, DONE, FAILED, Outcome, Worker
 
 __all__ = [
@@ -37,6 +38,7 @@ __all__ = [
     "Explained",
     "Explainer",
     "InputError",
+    "Managed",
     "Measured",
     "Measurer",
     "Outcome",
@@ -45,13 +47,16 @@ __all__ = [
     "Result",
     "Runner",
     "Sample",
+    "WeightsKeeper",
     "Worker",
     "batch_models",
     "chart_of",
+    "current_folder",
     "describe_volume",
     "image_from_node",
     "load_sample",
     "metrics_table",
+    "missing_packages",
     "modality_of",
     "models_for",
     "models_for_a_click",
@@ -66,5 +71,6 @@ __all__ = [
     "show_segmentation",
     "show_volume_as_map",
     "stamp",
+    "weights_rows",
     "write_scene",
 ]

@@ -145,6 +145,18 @@ def test_another_checksum_than_agreed_to_changes_nothing(model, good):
     assert {name: (path.parent / name).read_bytes() for name in left_in(path.parent)} == before
 
 
+def test_leftovers_of_a_power_cut_are_swept_up_but_not_those_of_a_run(model, good):
+    folder = weights_folder()
+    folder.mkdir(parents=True)
+    names = [f".{model.name}-77-0.safetensors", f".{model.name}-78-0.safetensors", ".other-77-0.safetensors"]
+    for name in names:
+        (folder / name).write_bytes(b"half")
+        if name != names[1]:
+            os.utime(folder / name, (1, 1))
+    path = install_weights(model.name, good)
+    assert left_in(folder) == sorted([*names[1:], path.name, f"{path.name}.json"])
+
+
 def test_a_changed_byte_is_found_by_the_record(model, good):
     path = install_weights(model.name, good)
     content = bytearray(path.read_bytes())

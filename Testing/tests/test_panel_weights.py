@@ -91,6 +91,7 @@ def test_table_tells_what_is_here(section):
     assert states == sorted(states, key=["installed", "comes with SpineSeg", "absent"].index), "what is here first"
     assert cell(section, "unet-xray-small", 2) == "2.1 MiB" and "Apache" in cell(section, "unet-xray-small", 3)
     pick(section, "unet-xray-small")
+    assert "Apache-2.0" in ui.chosenLabel.text and "sha256: " in ui.chosenLabel.text
     assert ui.verifyButton.enabled and not ui.deleteButton.enabled, "what comes with SpineSeg stays"
     pick(section, MODEL)
     assert not ui.verifyButton.enabled and "not here" in ui.verifyButton.toolTip
