@@ -5,10 +5,11 @@ import ctk
 from SpineSegPanel.batch import BatchSection
 from SpineSegPanel.evaluate import EvaluateSection
 from SpineSegPanel.refine import RefineSection
+from SpineSegPanel.export import ExportSection
 from SpineSegPanel.section import Section
 from SpineSegPanel.weights import WeightsSection
 
-SECTIONS: list[type[Section]] = [RefineSection, BatchSection, EvaluateSection, WeightsSection]
+SECTIONS: list[type[Section]] = [RefineSection, ExportSection, BatchSection, EvaluateSection, WeightsSection]
 """A section is added by its class; see `Section` for what it needs."""
 
 

@@ -14,6 +14,7 @@ from SpineSegLib.mrml.exchange import Exchange, receive, send
 from SpineSegLib.mrml.explaining import Explained, Explainer, show_volume_as_map
 from SpineSegLib.mrml.measuring import Measured, Measurer
 from SpineSegLib.mrml.refining import Refined, Refiner, models_for_a_click
+from SpineSegLib.mrml.reporting import Exported, Exporter
 from SpineSegLib.mrml.run import Result, Runner
 from SpineSegLib.mrml.samples import SAMPLES, Sample, load_sample, register_samples
 from SpineSegLib.mrml.scenes import write_scene
@@ -37,6 +38,8 @@ __all__ = [
     "Exchange",
     "Explained",
     "Explainer",
+    "Exported",
+    "Exporter",
     "InputError",
     "Managed",
     "Measured",
