@@ -45,6 +45,11 @@ def add_inputs(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("image", metavar="IMAGE", help="DICOM folder or file, NIfTI, NRRD, MetaImage, PNG, JPEG, TIFF")
     parser.add_argument("segmentation", metavar="SEGMENTATION", help=".seg.nrrd, DICOM SEG, label map or label picture")
     parser.add_argument("--modality", choices=MODALITIES, help="what an .nrrd or NIfTI file does not say")
+    parser.add_argument(
+        "--labels",
+        metavar="NAMES",
+        help="what the numbers of a label map mean: verse, totalsegmentator, or a JSON file {number: name}",
+    )
     parser.add_argument("--truth", metavar="FILE", help="segmentation to measure against; adds metrics to the table")
     parser.add_argument("--model", metavar="NAME", help="the model that made the segmentation, if one did")
     parser.add_argument("--weights", metavar="FILE", help="the weights that it was made with, if not the model's own")
@@ -68,6 +73,7 @@ def write_all(
     kinds : suffixes that may be asked for
     dicom : series that a DICOM segmentation refers to; the image unless given
     """
+    from SpineSegLib.cli.evaluate import label_names
     from SpineSegLib.cli.segment import structures_of
     from SpineSegLib.evaluation import evaluate
     from SpineSegLib.evaluation.report import check_date
@@ -83,7 +89,7 @@ def write_all(
     origin = origin_of(options.model, options.weights, options.weights_sha256)
     image = read_image(options.image, modality=options.modality, report=scaled(console.report, 0, 40))
     console.report(40, 100, "reading the segmentation")
-    segmentation = read_segmentation(options.segmentation)
+    segmentation = read_segmentation(options.segmentation, structures=label_names(options.labels))
     evaluation, notes = None, []
     if options.truth:
         console.report(50, 100, "comparing with the truth")

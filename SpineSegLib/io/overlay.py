@@ -69,14 +69,19 @@ def on_grid_of(image: Image, segmentation: Segmentation, where: object) -> Segme
     return segmentation.resampled(image.geometry)
 
 
-def draw_overlay(image: Image, segmentation: Segmentation) -> Picture:
-    """Return the overlay picture (Pillow, RGB); both must lie on one grid."""
+def draw_overlay(image: Image, segmentation: Segmentation, *, height: int = _PANEL) -> Picture:
+    """Return the overlay picture (Pillow, RGB); both must lie on one grid.
+
+    Parameters
+    ----------
+    height : pixels of a volume's largest plane; the names are the larger beside it the smaller it is
+    """
     from PIL import Image as Pillow
 
     if image.geometry.is_2d:
         planes = [film_plane(image, segmentation)]
     else:
-        planes = volume_planes(image, segmentation, Reorientation.of(image.geometry), _PANEL)
+        planes = volume_planes(image, segmentation, Reorientation.of(image.geometry), height)
     pictures = [_drawn(plane) for plane in planes]
     width = sum(p.width for p in pictures) + MARGIN * (len(pictures) - 1)
     height = max(p.height for p in pictures)

@@ -21,6 +21,8 @@ TITLE = "Segmentation of the spine"
 NOTE = "Not for diagnostic use"
 _LONGEST = 1600
 """Pixels of the picture's longer side, at most: about 200 dots an inch on paper."""
+_PLANES = 380
+"""Height of a volume's planes: three of them stand across the page, and their names must be legible there."""
 _KINDS = {"XR": "radiograph", "CT": "CT", "MR": "MR"}
 
 
@@ -89,7 +91,7 @@ def make_report(
 
     from SpineSegLib.io.overlay import draw_overlay, on_grid_of
 
-    picture = draw_overlay(image, on_grid_of(image, segmentation, "the segmentation"))
+    picture = draw_overlay(image, on_grid_of(image, segmentation, "the segmentation"), height=_PLANES)
     picture.thumbnail((_LONGEST, _LONGEST), Pillow.Resampling.LANCZOS)
     facts = [("Case", case)] if case else []
     facts += [

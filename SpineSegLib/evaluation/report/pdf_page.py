@@ -124,7 +124,9 @@ def _part(
                 Rectangle((left / _WIDTH, 1 - y / _HEIGHT), side / _WIDTH, side / _HEIGHT, facecolor=face)
             )
         rule = 1 - (y + line * 0.28) / _HEIGHT
-        figure.add_artist(Rectangle((left / _WIDTH, rule), wide / _WIDTH, 0, edgecolor=_FAINT, linewidth=0.4))
+        figure.add_artist(
+            Rectangle((left / _WIDTH, rule), (x - spare - left) / _WIDTH, 0, edgecolor=_FAINT, linewidth=0.4)
+        )
 
 
 def _widths(report: Report) -> list[float]:
