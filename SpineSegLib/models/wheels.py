@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
 import subprocess
 import sys
@@ -17,7 +18,7 @@ from SpineSegLib.models.store import file_sha256
 from SpineSegLib.progress import Progress, silent
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
-_LOOK = 0.2  # seconds between two looks at whether the user cancelled
+_LOOK = 0.5  # seconds between two looks at whether the user cancelled
 
 
 def requirements_file() -> Path:
@@ -116,7 +117,8 @@ def download_wheels(
     reader.start()
     try:
         while process.poll() is None:
-            reader.join(_LOOK)
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                process.wait(_LOOK)
             there = len(list(folder.glob("*.whl")))
             report(there, max(there, len(pins)), "downloading packages")
     finally:
