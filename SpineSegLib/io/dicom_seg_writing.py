@@ -7,6 +7,7 @@ reference) and adds nothing about the patient. Standard: PS3.3 A.51 and C.8.20.
 from __future__ import annotations
 
 from dataclasses import replace
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -49,9 +50,12 @@ def check_source(source: str | Path) -> list[Path]:
 
     Raises
     ------
-    InputError : it is no DICOM, or no CT or MR
+    InputError : it is no DICOM, or no CT or MR; or the package that writes the segmentation is missing
     """
     source = Path(source)
+    if find_spec("highdicom") is None:
+        expected = "the Python package highdicom, which writes DICOM segmentations"
+        raise problem("highdicom", "it is not installed", expected, "Install it, or write a .seg.nrrd")
     with readable(source):
         if not source.is_dir() and not is_dicom(source):
             found = "it is no DICOM, so a DICOM segmentation has nothing to refer to"
