@@ -4,7 +4,7 @@ import enum
 
 from slicer.i18n import tr as _
 
-from SpineSegLib.anatomy import LEVELS
+from SpineSegLib.mrml import LEVELS
 
 
 class Modality(enum.Enum):
