@@ -83,9 +83,7 @@ class SegmentPart:
         self.ui.modelLabel.text = choice.details if choice else ""
         self.ui.modelLabel.visible = choice is not None
         self.ui.vertebraeComboBox.enabled = choice is not None and choice.divisible
-        self.ui.topLevelComboBox.enabled = choice is not None and (
-            choice.counts or (choice.divisible and self._parameterNode.vertebrae is not Split.NO)
-        )
+        self.ui.topLevelComboBox.enabled = self._namesLevels(choice)
         reason = self._whyNot(volumeNode, choice)
         self.ui.applyButton.enabled = not reason
         self.ui.applyButton.toolTip = reason or _("Segment the volume in a separate process")
@@ -179,11 +177,17 @@ class SegmentPart:
     def _counting(self) -> dict:
         """Return what is asked about vertebrae, as far as it applies to the model."""
         choice, split = self._choice(), self._parameterNode.vertebrae
-        level = self._parameterNode.topLevel.value if self.ui.topLevelComboBox.enabled else None
+        level = self._parameterNode.topLevel.value if self._namesLevels(choice) else ""
         vertebrae = {Split.YES: True, Split.NO: False}.get(split) if choice and choice.divisible else None
-        if level and choice and choice.divisible:
+        if level and choice.divisible:
             vertebrae = True
         return {"topLevel": level or None, "vertebrae": vertebrae}
+
+    def _namesLevels(self, choice) -> bool:
+        """Tell whether the level of the topmost vertebra means anything to a model."""
+        if choice is None:
+            return False
+        return choice.counts or (choice.divisible and self._parameterNode.vertebrae is not Split.NO)
 
     def onProgress(self, step: int, of: int, what: str) -> None:
         self.ui.progressBar.maximum = max(of, 1)
@@ -220,7 +224,7 @@ class SegmentPart:
     def _showTable(self, tableNode) -> None:
         self.ui.metricsTableView.setMRMLTableNode(tableNode)
         self.ui.metricsTableView.resizeColumnsToContents()
-        self.ui.metricsCollapsibleButton.visible = tableNode is not None
+        self.ui.metricsCollapsibleButton.visible = tableNode is not None and tableNode.GetNumberOfRows() > 0
 
     def _showBusy(self) -> None:
         self.ui.inputsCollapsibleButton.enabled = False

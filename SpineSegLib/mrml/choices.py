@@ -103,12 +103,14 @@ def _named(text: str, names: Mapping[str, tuple[str, ...]]) -> str | None:
     return found[0] if len(found) == 1 else None
 
 
-def _distance(card: Card, known: tuple[str | None, str | None]) -> tuple[bool, bool, bool]:
+def _distance(card: Card, known: tuple[str | None, str | None]) -> tuple[bool, ...]:
     """Say how far a model is from what is known of an image, and from labelled vertebrae; smaller is better."""
     view, part = known
     other_view = bool(view and card.view and view not in card.view)
     own = _named(f"{card.name} {card.title}".replace("-", " "), _PARTS)
-    return other_view, bool(part and own and part != own), card.pipeline["name"] not in COUNTING
+    other_part = bool(part and own and part != own)
+    # The last one prefers a model for the very part, and one for all parts where the part is not known.
+    return other_view, other_part, card.pipeline["name"] not in COUNTING, own != part
 
 
 def describe_volume(volumeNode, *, modality: str | None = None) -> str:

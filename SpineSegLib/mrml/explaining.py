@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from SpineSegLib.errors import problem
-from SpineSegLib.mrml.exchange import send
+from SpineSegLib.mrml.exchange import sending
 from SpineSegLib.mrml.jobs import Jobs
 from SpineSegLib.mrml.maps import Look, colour_map, show_map
 from SpineSegLib.mrml.views import show_in_views
@@ -84,12 +84,12 @@ class Explainer(Jobs):
         """
 
         def prepare(folder: Path) -> None:
-            exchange = send(volumeNode, folder, modality=modality)
+            exchange, write = sending(volumeNode, folder, modality=modality)
             self._volumeId, self._kind, self._map = exchange.volume_id, kind, folder / "map.nrrd"
             arguments = ["explain", kind, str(exchange.image), "--model", modelName, "--out", str(self._map), "--json"]
             arguments += ["--modality", exchange.modality] if exchange.modality else []
             arguments += ["--weights", weightsFile] if weightsFile else []
-            self._work(arguments, self._explained)
+            self._aside(write, lambda _: self._work(arguments, self._explained), voxels=exchange.voxels)
 
         self._begin(prepare, onProgress, onLog, onDone)
 

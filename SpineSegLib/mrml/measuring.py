@@ -11,7 +11,7 @@ from SpineSegLib.errors import problem
 from SpineSegLib.mrml.charts import bar_chart, box_chart
 from SpineSegLib.mrml.error_maps import ErrorFiles, show_error_files
 from SpineSegLib.mrml.jobs import Jobs, still_there
-from SpineSegLib.mrml.pairs import send_pair
+from SpineSegLib.mrml.pairs import sending_pair
 from SpineSegLib.mrml.tables import cases_table, metrics_table, values_of
 from SpineSegLib.mrml.worker import DONE, Outcome, Worker
 
@@ -90,11 +90,11 @@ class Measurer(Jobs):
         """
 
         def prepare(folder: Path) -> None:
-            self._files = send_pair(predictionNode, truthNode, folder)
+            self._files, write = sending_pair(predictionNode, truthNode, folder)
             self._names = predictionNode.GetName(), truthNode.GetName()
             self._nodes, self._tableNode, self._errors = (predictionNode, truthNode), tableNode, errors
             arguments = ["evaluate", str(self._files.prediction), str(self._files.truth), "--json"]
-            self._work(arguments, self._pair_measured)
+            self._aside(write, lambda _: self._work(arguments, self._pair_measured), voxels=self._files.voxels)
 
         self._begin(prepare, onProgress, onLog, onDone)
 

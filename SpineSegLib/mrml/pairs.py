@@ -6,6 +6,8 @@ says so, as it does for files that a user saved.
 
 from __future__ import annotations
 
+import math
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -20,19 +22,38 @@ from SpineSegLib.mrml.segments import read_layers
 
 @dataclass(frozen=True)
 class PairFiles:
-    """Where a pair lies for the worker."""
+    """Where a pair lies for the worker.
+
+    Parameters
+    ----------
+    prediction, truth : the files
+    voxels : how many both have together
+    """
 
     prediction: Path
     truth: Path
+    voxels: int
 
 
 def send_pair(predictionNode, truthNode, folder: str | Path) -> PairFiles:
-    """Write a prediction and a truth for the worker, their transforms applied.
+    """Write a prediction and a truth for the worker; arguments and errors as `sending_pair`."""
+    files, write = sending_pair(predictionNode, truthNode, folder)
+    write()
+    return files
+
+
+def sending_pair(predictionNode, truthNode, folder: str | Path) -> tuple[PairFiles, Callable[[], None]]:
+    """Take a prediction and a truth out of the scene, their transforms applied, and return what writes their files.
 
     Parameters
     ----------
     predictionNode, truthNode : vtkMRMLSegmentationNode
     folder : an existing, empty folder
+
+    Returns
+    -------
+    files : for the worker
+    write : writes them, without the scene, so that a thread can
 
     Raises
     ------
@@ -46,10 +67,15 @@ def send_pair(predictionNode, truthNode, folder: str | Path) -> PairFiles:
     if predictionNode is truthNode:
         found = "it is chosen as prediction and as truth"
         raise problem(truthNode.GetName(), found, "two segmentations", "Choose another one")
-    files = PairFiles(Path(folder, "prediction.seg.nrrd"), Path(folder, "truth.seg.nrrd"))
-    write_segmentation(segmentation_of(predictionNode), files.prediction)
-    write_segmentation(segmentation_of(truthNode), files.truth)
-    return files
+    prediction, truth = segmentation_of(predictionNode), segmentation_of(truthNode)
+    voxels = sum(math.prod(one.geometry.shape) for one in (prediction, truth))
+    files = PairFiles(Path(folder, "prediction.seg.nrrd"), Path(folder, "truth.seg.nrrd"), voxels)
+
+    def write() -> None:
+        write_segmentation(prediction, files.prediction)
+        write_segmentation(truth, files.truth)
+
+    return files, write
 
 
 def segmentation_of(segmentationNode) -> Segmentation:

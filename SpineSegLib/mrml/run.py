@@ -13,7 +13,7 @@ from SpineSegLib.mrml.jobs import Jobs, still_there
 from SpineSegLib.mrml.segmentations import show_segmentation
 from SpineSegLib.mrml.surfaces import grow_surfaces, wants_surfaces
 from SpineSegLib.mrml.tables import result_table
-from SpineSegLib.mrml.views import show_in_views
+from SpineSegLib.mrml.views import middle_voxel, show_in_views
 from SpineSegLib.mrml.volumes import show_probability
 from SpineSegLib.mrml.worker import DONE, Outcome, Worker
 
@@ -141,11 +141,12 @@ class Runner(Jobs):
         def read():
             path = self._exchange.probability
             kept = read_image(path, modality=self._exchange.modality) if self._keeps and path.is_file() else None
-            return read_segmentation(self._exchange.result), kept
+            segmentation = read_segmentation(self._exchange.result)
+            return segmentation, middle_voxel(segmentation), kept
 
         self._aside(read, lambda found: self._show(*found, evaluation, error), voxels=self._exchange.voxels)
 
-    def _show(self, segmentation, probability, evaluation: dict | None, error: str) -> None:
+    def _show(self, segmentation, middle, probability, evaluation: dict | None, error: str) -> None:
         """Put everything into the scene, at once; closed surfaces follow, one segment after the other."""
         import slicer
 
@@ -164,7 +165,7 @@ class Runner(Jobs):
         tableNode = result_table(
             self._structures, evaluation, still_there(self._tableNode), name=f"{name} result", scene=slicer.mrmlScene
         )
-        show_in_views(volumeNode, segmentation)
+        show_in_views(volumeNode, segmentation, middle)
         if wants_surfaces(volumeNode):
             grow_surfaces(segmentationNode, self._worker.later)
         self._succeed(

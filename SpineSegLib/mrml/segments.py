@@ -77,11 +77,13 @@ def _label_image(segmentation: Segmentation, number: int, ijk_to_node: np.ndarra
 
 def _bounds(layer: np.ndarray) -> tuple[list[int], list[int]]:
     """Return start and stop (k, j, i) of the box of set voxels; the first voxel when none is set."""
-    spans = []
-    for axis in range(3):
-        used = np.flatnonzero(layer.any(axis=tuple(other for other in range(3) if other != axis)))
-        spans.append((int(used[0]), int(used[-1]) + 1) if used.size else (0, 1))
-    return [span[0] for span in spans], [span[1] for span in spans]
+    rows = layer.any(axis=2)  # the only look at every voxel, of which a CT has many
+    if not rows.any():
+        return [0, 0, 0], [1, 1, 1]
+    spans = [np.flatnonzero(rows.any(axis=axis))[[0, -1]] for axis in (1, 0)]
+    (top, bottom), (front, back) = spans
+    spans.append(np.flatnonzero(layer[top : bottom + 1, front : back + 1].any(axis=(0, 1)))[[0, -1]])
+    return [int(first) for first, _ in spans], [int(last) + 1 for _, last in spans]
 
 
 def read_layers(vtkSegmentation, node_to_world: np.ndarray, target: Geometry) -> Segmentation:

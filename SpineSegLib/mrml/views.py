@@ -7,13 +7,21 @@ import numpy as np
 from SpineSegLib.image import Segmentation
 
 
-def show_in_views(volumeNode, segmentation: Segmentation | None = None) -> None:
+def show_in_views(volumeNode, segmentation: Segmentation | None = None, voxel: np.ndarray | None = None) -> None:
     """Show a volume in every slice view, through the middle of what was segmented.
 
     A single slice is shown in its own plane; the orientation of views is left alone otherwise. Nothing happens where
     there are no views.
+
+    Parameters
+    ----------
+    volumeNode : vtkMRMLScalarVolumeNode
+    segmentation : what was segmented
+    voxel : its `middle_voxel`, where that has been found already
     """
-    centre = middle_of(segmentation) if segmentation is not None else None
+    if segmentation is not None and voxel is None:
+        voxel = middle_voxel(segmentation)
+    centre = None if voxel is None else segmentation.geometry.to_world(voxel)
     for sliceLogic in _slice_logics():
         sliceNode = sliceLogic.GetSliceNode()
         if sliceNode is None or sliceLogic.GetSliceCompositeNode() is None:
@@ -23,16 +31,21 @@ def show_in_views(volumeNode, segmentation: Segmentation | None = None) -> None:
             sliceNode.RotateToVolumePlane(volumeNode)
         sliceLogic.FitSliceToBackground()
         if centre is not None:
-            sliceNode.JumpSliceByOffsetting(*centre)
+            sliceNode.JumpSliceByOffsetting(*(float(value) for value in centre))
 
 
 def middle_of(segmentation: Segmentation) -> tuple[float, float, float] | None:
     """Return the RAS position of the segmented voxel that lies nearest to the middle of them all, or None."""
+    voxel = middle_voxel(segmentation)
+    return None if voxel is None else tuple(float(value) for value in segmentation.geometry.to_world(voxel))
+
+
+def middle_voxel(segmentation: Segmentation) -> np.ndarray | None:
+    """Return k, j, i of the segmented voxel that lies nearest to the middle of them all, or None."""
     voxels = np.argwhere(segmentation.foreground)
     if voxels.size == 0:
         return None
-    nearest = voxels[np.abs(voxels - voxels.mean(axis=0)).sum(axis=1).argmin()]
-    return tuple(float(value) for value in segmentation.geometry.to_world(nearest))
+    return voxels[np.abs(voxels - voxels.mean(axis=0)).sum(axis=1).argmin()]
 
 
 def show_as_foreground(volumeNode, opacity: float) -> None:
