@@ -119,12 +119,12 @@ def run(options: argparse.Namespace, console: Console) -> None:
     console.report(8, 100, f"loading {model.name}")
     found = _found(image, model, options, scaled(console.report, 10, 88))
     warnings = [*found.warnings]
-    if options.probability:
-        warnings += write_probability(image, found.segmentation, options.probability)
     rows = structures_of(found.segmentation)
     origin = Origin(model.name, model.title, file_sha256(weights))
     about = About(Path(options.image), origin, rows, date, options.case, warnings=warnings)
     warnings = [*warnings, *write_outputs(image, found.segmentation, outputs, scaled(console.report, 88, 100), about)]
+    if options.probability:
+        warnings += write_probability(image, found.segmentation, options.probability)
     content = {
         "output": str(outputs[0]),
         "outputs": [str(path) for path in outputs],
