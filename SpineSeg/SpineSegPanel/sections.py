@@ -4,8 +4,8 @@ import ctk
 
 from SpineSegPanel.batch import BatchSection
 from SpineSegPanel.evaluate import EvaluateSection
-from SpineSegPanel.refine import RefineSection
 from SpineSegPanel.export import ExportSection
+from SpineSegPanel.refine import RefineSection
 from SpineSegPanel.section import Section
 from SpineSegPanel.weights import WeightsSection
 
