@@ -46,8 +46,8 @@ def _setting(plan: Plan, results: Results) -> str:
         f"in its ablations: about a third of the papers' sizes), {optimiser['name']} at {optimiser['lr']}, BCE and "
         "Dice, one target, the spinous processes; then `segment` and `evaluate` on 20 necks of unseen seeds at their "
         f"own size. {trained} of {len(plan.networks)} have a number. `sam` is shown a point in each true process, as "
-        "in its paper, and has an advantage. So short a training favours plain convolutions; networks that live on "
-        "pretrained weights (ViT, Swin, SegFormer) are at their worst. Made by `Testing/train_alike.py`."
+        "in its paper, and has an advantage. So short a training from random weights is no judgement of networks that "
+        "live on pretrained ones. Made by `Testing/train_alike.py`."
     )
 
 
