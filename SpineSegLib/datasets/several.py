@@ -10,7 +10,7 @@ from SpineSegLib.datasets.cases import Case, existing
 from SpineSegLib.errors import problem
 
 
-def cases(folder: str | Path, *, parts: Mapping[str, str | Mapping[str, object]]) -> list[Case]:
+def cases(folder: str | Path, *, parts: Mapping[str, str | Mapping[str, object]] | None = None) -> list[Case]:
     """List the cases of all parts, in order of the parts.
 
     Names and patients begin with the part's name and a hyphen: ``ct-sub01``.
@@ -22,11 +22,13 @@ def cases(folder: str | Path, *, parts: Mapping[str, str | Mapping[str, object]]
 
     Raises
     ------
-    InputError : a sub-folder is missing, or its reader refuses it
+    InputError : no part is named, a sub-folder is missing, or its reader refuses it
     """
     from SpineSegLib.datasets import read_cases
 
     folder = existing(folder)
+    if not parts:
+        raise problem(folder, "no part named", "parts of the reader, such as {ct: ct-folder}", "Name the sub-folders")
     found: list[Case] = []
     for name, how in parts.items():
         if Path(name).name != name or name in (".", ".."):

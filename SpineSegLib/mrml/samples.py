@@ -140,7 +140,7 @@ def load_sample(sample: Sample, *, worker: Worker | None = None, cancelled: Call
             return None
         if outcome.state == FAILED:
             logging.error("SpineSeg: %s: %s", sample.name, outcome.log)
-            msg = f"{sample.name}: {outcome.error}"
+            msg = " ".join(f"{sample.name}: {outcome.error}".split())
             raise RuntimeError(msg)
         image = read_image(_only(folder, "dicom/*", sample.name))
         truth = read_segmentation(_only(folder, "**/*.seg.nrrd", sample.name))

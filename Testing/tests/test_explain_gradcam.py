@@ -132,7 +132,12 @@ def test_a_layer_that_no_run_reaches_is_told(small):
         grad_cam(network, "spare", lambda: network(x))
 
 
-NETWORKS = {model.network["name"]: model for model in registry().values() if model.dimension == 2}
+NETWORKS = {
+    model.network["name"]: model
+    for model in registry().values()
+    # Networks of several parts make no map of the whole picture; `explain gradcam` refuses them.
+    if model.dimension == 2 and model.network["name"] != "spinefm"
+}
 
 
 @pytest.mark.parametrize("model", NETWORKS.values(), ids=NETWORKS)
