@@ -370,7 +370,8 @@ def test_a_single_sagittal_slice_stored_upside_down_is_read_by_its_place_in_the_
 
 def test_an_axial_slice_is_refused_in_one_line(through):
     image, _ = mr_volume((0, 2, 1), np.array([1, 1, 1]))
-    cut = Image(image.array[20:21] + np.eye(*image.array.shape[1:]), image.geometry.cropped((20, 0, 0), (21, *image.geometry.shape[1:])), "MR")
+    part = image.geometry.cropped((20, 0, 0), (21, *image.geometry.shape[1:]))
+    cut = Image(image.array[20:21] + np.eye(*image.array.shape[1:]), part, "MR")
     with pytest.raises(InputError, match="it is coronal"):
         through(cut, model=by_hand_card("yolo-unet-lumbar-mr-small", size=256))
 
