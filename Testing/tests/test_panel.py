@@ -225,12 +225,16 @@ def test_label_map_is_no_volume_to_segment(panel, scene):
     assert labels.IsA("vtkMRMLScalarVolumeNode")
 
 
+OURS = ("SpineSegLib", "SpineSegPanel")
+"""Packages that a reload of the module loads anew; tests that follow must see one library."""
+
+
 @pytest.fixture
 def library_kept():
     """The library's modules are put back after a reload has dropped them: other tests hold their classes."""
-    kept = {name: module for name, module in sys.modules.items() if name.partition(".")[0] == "SpineSegLib"}
+    kept = {name: module for name, module in sys.modules.items() if name.partition(".")[0] in OURS}
     yield kept
-    for name in [name for name in sys.modules if name.partition(".")[0] == "SpineSegLib"]:
+    for name in [name for name in sys.modules if name.partition(".")[0] in OURS]:
         del sys.modules[name]
     sys.modules.update(kept)
 
