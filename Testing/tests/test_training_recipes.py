@@ -65,8 +65,9 @@ def test_a_recipe_that_ships_names_only_what_there_is(name):
     made = augmentation(recipe.augmentation)
     assert not made.steps or not issubclass(SOURCES[recipe.source], VolumeSource), "volumes are augmented by their own"
     if made.steps:
-        parts = [name for name, how in recipe.sampling.items() if isinstance(how, dict) and how["source"] == "pictures"]
-        seen = [recipe.validation[name] for name in parts] if recipe.source == "mixed" else [recipe.validation]
+        seen = [recipe.validation]
+        if recipe.source == "mixed":
+            seen = [recipe.validation[name] for name, how in recipe.sampling.items() if how["source"] == "pictures"]
         assert all(how["augmentation"] == [] for how in seen), "validation sees pictures as they are"
     arguments = {key: value for key, value in recipe.optimiser.items() if key not in ("name", "encoder_lr")}
     getattr(torch.optim, recipe.optimiser["name"])([torch.zeros(1, requires_grad=True)], **arguments)
