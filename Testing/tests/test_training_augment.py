@@ -15,6 +15,7 @@ EVERY_STEP = [
     {"name": "shear", "degrees": 5},
     {"name": "flip", "axes": ["horizontal"], "probability": 0.5},
     {"name": "crop", "keep": [0.8, 1]},
+    {"name": "column", "share": [0.3, 0.7]},
     {"name": "elastic", "pixels": 4, "spacing": 20},
     {"name": "salt_and_pepper", "share": 0.02},
     {"name": "gaussian_noise", "sd": 0.05},
@@ -319,3 +320,17 @@ def test_masks_of_another_size_are_refused():
     image, masks = sample()
     with pytest.raises(ValueError, match="same rows and columns"):
         augmentation([])(image, masks[:, :-1], np.random.default_rng(0))
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_a_column_is_a_strip_of_the_picture_at_its_left_edge_with_nothing_beside_it(seed):
+    image, masks = sample()
+    image = 0.1 + 0.9 * image
+    new, moved = apply([{"name": "column", "share": [0.3, 0.7]}], image, masks, seed=seed)
+    wide = int((new > 0).any(axis=0).sum())
+    assert 0.3 * 80 - 1 <= wide <= 0.7 * 80 + 1
+    assert not new[:, wide:].any() and not moved[:, :, wide:].any()
+    places = [x for x in range(80 - wide + 1) if np.allclose(image[:, x : x + wide], new[:, :wide], atol=1e-6)]
+    assert len(places) == 1, "whole columns as they were, in their order: neither mirrored nor stretched"
+    assert np.array_equal(masks[:, :, places[0] : places[0] + wide], moved[:, :, :wide])
+    assert abs(places[0] + wide / 2 - 40) <= 0.15 * 80 + 1

@@ -11,7 +11,7 @@ import numpy as np
 
 from SpineSegLib.training.augment import geometric, intensity
 
-_GEOMETRIC = ("rotate", "translate", "scale", "shear", "flip", "crop", "elastic")
+_GEOMETRIC = ("rotate", "translate", "scale", "shear", "flip", "crop", "column", "elastic")
 _INTENSITY = (
     "salt_and_pepper",
     "gaussian_noise",

@@ -108,6 +108,31 @@ def crop(shape: tuple[int, int], random: np.random.Generator, *, keep: Sequence[
     return _translation(centre) @ np.asarray(create_scale(2, (share, share)))
 
 
+def column(
+    shape: tuple[int, int], random: np.random.Generator, *, share: Sequence[float], aside: float = 0.15
+) -> np.ndarray:
+    """Keep an upright strip of the picture, moved to its left edge; the rest is 0, as beside a narrow film.
+
+    Long films of a whole spine are three or four times as high as wide; made square they are padded at the right. To be
+    the last geometric step: the strip is one of the picture as the earlier steps left it.
+
+    Parameters
+    ----------
+    share : limits of the strip's width as a share of the picture's
+    aside : how far the strip's middle lies from the picture's at most, as a share of the picture's width
+    """
+    if isinstance(aside, bool) or not isinstance(aside, int | float) or not 0 <= aside <= 0.5:
+        msg = f"aside is {aside!r}, expected 0 to 0.5"
+        raise ValueError(msg)
+    across = shape[1]
+    wide = max(1, round(factor("share", share, random, most=1) * across))
+    left = round((0.5 + random.uniform(-aside, aside)) * across - wide / 2)
+    field = np.zeros((2, *shape))
+    field[1, :, :wide] = min(max(left, 0), across - wide)
+    field[1, :, wide:] = 2 * across  # beyond the picture: nothing
+    return field
+
+
 def elastic(shape: tuple[int, int], random: np.random.Generator, *, pixels: Range, spacing: int = 40) -> np.ndarray:
     """Bend the picture: control points move at random, those between follow by cubic B-splines.
 
