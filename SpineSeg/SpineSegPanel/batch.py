@@ -7,6 +7,7 @@ import slicer
 from slicer.i18n import tr as _
 
 from SpineSegLib import mrml
+from SpineSegPanel.cells import show_numbers
 from SpineSegPanel.choices import BatchSource, Split
 from SpineSegPanel.dependencies import ensure_dependencies
 from SpineSegPanel.section import Section
@@ -38,6 +39,7 @@ class BatchSection(Section):
         self.batcher = mrml.Batcher(logic.worker)
         self._models, self._series = [], []
         ui = self.ui
+        self._cells = show_numbers(ui.batchTableView)
         ui.batchButton.connect("clicked(bool)", self.onStart)
         ui.selectionButton.connect("clicked(bool)", self.onSelection)
         ui.batchModelComboBox.connect("currentIndexChanged(int)", self.onModelChanged)

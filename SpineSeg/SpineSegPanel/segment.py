@@ -9,6 +9,7 @@ import slicer
 from slicer.i18n import tr as _
 
 from SpineSegLib import mrml
+from SpineSegPanel.cells import show_numbers
 from SpineSegPanel.choices import Split
 from SpineSegPanel.dependencies import ensure_dependencies
 from SpineSegPanel.status import style_of, time_left
@@ -32,6 +33,7 @@ class SegmentPart:
         ui.applyButton.connect("clicked(bool)", self.onApply)
         ui.copyLogButton.connect("clicked(bool)", self.onCopyLog)
         ui.metricsCollapsibleButton.visible = False
+        self._cells = show_numbers(ui.metricsTableView)
         self._showIdle("")
 
     def setParameterNode(self, parameterNode) -> None:

@@ -121,6 +121,18 @@ def test_result_table_has_level_size_and_confidence(panel, slicer_host):
     assert table.GetValueByName(0, "confidence").ToDouble() == 0.9
     assert np.isnan(table.GetValueByName(1, "confidence").ToDouble())
     assert panel.ui.metricsCollapsibleButton.visible
+    shown = shown_in(panel.ui.metricsTableView)
+    assert shown[0][-1] == "0.9"
+    assert shown[1][-1] == "–"
+
+
+def shown_in(view) -> list[list[str]]:
+    """Return what a table view writes into its cells."""
+    import qt
+
+    model, delegate = view.model(), view.itemDelegate()
+    rows, columns = range(model.rowCount()), range(model.columnCount())
+    return [[delegate.displayText(model.index(r, c).data(), qt.QLocale()) for c in columns] for r in rows]
 
 
 def test_reasons_of_a_pipeline_are_shown(panel, slicer_host):
