@@ -35,13 +35,6 @@ class PairFiles:
     voxels: int
 
 
-def send_pair(predictionNode, truthNode, folder: str | Path) -> PairFiles:
-    """Write a prediction and a truth for the worker; arguments and errors as `sending_pair`."""
-    files, write = sending_pair(predictionNode, truthNode, folder)
-    write()
-    return files
-
-
 def sending_pair(predictionNode, truthNode, folder: str | Path) -> tuple[PairFiles, Callable[[], None]]:
     """Take a prediction and a truth out of the scene, their transforms applied, and return what writes their files.
 
@@ -93,6 +86,11 @@ def segmentation_of(segmentationNode) -> Segmentation:
     node_to_world = parent_to_world(segmentationNode)
     vtkSegmentation = with_labelmaps(segmentationNode)
     return read_layers(vtkSegmentation, node_to_world, _own_grid(segmentationNode, vtkSegmentation, node_to_world))
+
+
+def grid_of(segmentationNode) -> Geometry:
+    """Return the grid of `segmentation_of`, without looking at a voxel; arguments and errors as there."""
+    return _own_grid(segmentationNode, with_labelmaps(segmentationNode), parent_to_world(segmentationNode))
 
 
 def reference_volume(segmentationNode):

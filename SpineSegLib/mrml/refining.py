@@ -6,6 +6,7 @@ what was accepted, run in the worker process. Slicer's own history of a segmenta
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -16,10 +17,10 @@ import numpy as np
 from SpineSegLib.errors import problem
 from SpineSegLib.image import Segmentation
 from SpineSegLib.mrml.edited import edited_in_editor, is_edited, notice_in_editor, put, stamp
-from SpineSegLib.mrml.exchange import send
+from SpineSegLib.mrml.exchange import sending
 from SpineSegLib.mrml.geometry import volume_geometry
 from SpineSegLib.mrml.jobs import Jobs, still_there
-from SpineSegLib.mrml.pairs import reference_volume, segmentation_of, send_pair
+from SpineSegLib.mrml.pairs import grid_of, reference_volume, segmentation_of, sending_pair
 from SpineSegLib.mrml.tables import result_table
 from SpineSegLib.mrml.worker import DONE, Outcome, Worker
 
@@ -229,46 +230,71 @@ class Refiner(Jobs):
         point = points_of(pointNode, 1, "a point in the vertebra", "Place a point in it")[-1]
 
         def prepare(folder: Path) -> None:
-            self._take(segmentationNode, folder)
-            exchange = send(volumeNode, folder, modality=modality)
+            exchange, write_volume = sending(volumeNode, folder, modality=modality)
             x, y = volume_geometry(volumeNode).to_index(point)[:0:-1]
-            arguments = ["edit", str(self._sent), f"--add={x:.3f},{y:.3f}", "--image", str(exchange.image)]
-            arguments += ["--model", modelName, "--device", device, "--out", str(self._result), "--json"]
+            arguments = [f"--add={x:.3f},{y:.3f}", "--image", str(exchange.image), "--model", modelName]
+            arguments += ["--device", device]
             arguments += ["--modality", exchange.modality] if exchange.modality else []
             arguments += ["--weights", weightsFile] if weightsFile else []
-            self._work(arguments, self._added)
+            self._edit(segmentationNode, arguments, self._added, write_volume, exchange.voxels)
 
         self._begin(prepare, onProgress, onLog, onDone)
 
-    def _take(self, segmentationNode, folder: Path) -> None:
-        """Write a node's segments for the worker, and remember what they were."""
+    def _edit(
+        self,
+        segmentationNode,
+        arguments: list[str],
+        then: Callable[[Segmentation, dict], None],
+        also: Callable[[], object] = _nobody,
+        voxels: int = 0,
+    ) -> None:
+        """Send a node's segments to ``edit``, and go on with what comes back and what was said.
+
+        Parameters
+        ----------
+        also : writes the other files of the run, beside the event loop
+        voxels : how many these have
+        """
         from SpineSegLib.io import write_segmentation
 
         self._before = edited_in_editor(chosen(segmentationNode), segmentation_of(segmentationNode))
-        self._node, self._stamp = segmentationNode, stamp(segmentationNode)
-        self._sent, self._result = folder / "sent.seg.nrrd", folder / "edited.seg.nrrd"
-        write_segmentation(self._before, self._sent)
+        self._node, self._stamp, self._then = segmentationNode, stamp(segmentationNode), then
+        sent, self._result = self._folder / "sent.seg.nrrd", self._folder / "edited.seg.nrrd"
+        arguments = ["edit", str(sent), *arguments, "--out", str(self._result), "--json"]
 
-    def _returned(self, outcome: Outcome) -> Segmentation | None:
-        """Return what the worker wrote, in the node's place of now; None when it failed."""
+        def write() -> None:
+            also()
+            write_segmentation(self._before, sent)
+
+        voxels += math.prod(self._before.geometry.shape)
+        self._aside(write, lambda _: self._work(arguments, self._edited), voxels=voxels)
+
+    def _edited(self, outcome: Outcome) -> None:
+        """Read what the worker wrote, beside the event loop."""
         from SpineSegLib.io import read_segmentation
 
         if outcome.state != DONE or not isinstance(outcome.payload, dict):
             self._fail(outcome.error or "The worker said nothing; see the log.")
-            return None
+            return
+        voxels = math.prod(self._before.geometry.shape)
+        self._aside(
+            lambda: read_segmentation(self._result),
+            lambda found: self._then(self._in_place(found), outcome.payload),
+            voxels=voxels,
+        )
+
+    def _in_place(self, found: Segmentation) -> Segmentation:
+        """Return what came back in the node's place of now; it may have been moved by its transform meanwhile."""
         node = still_there(self._node)
         if node is None or stamp(node) != self._stamp:
-            found = "it was deleted during the run" if node is None else "it was changed during the run"
-            raise problem("segmentation", found, "the segmentation that was sent", "Run again")
-        # The node may have been moved by its transform meanwhile.
-        self._before = replace(self._before, geometry=segmentation_of(node).geometry)
-        return replace(read_segmentation(self._result), geometry=self._before.geometry)
+            wrong = "it was deleted during the run" if node is None else "it was changed during the run"
+            raise problem("segmentation", wrong, "the segmentation that was sent", "Run again")
+        self._before = replace(self._before, geometry=grid_of(node))
+        return replace(found, geometry=self._before.geometry)
 
-    def _added(self, outcome: Outcome) -> None:
-        after = self._returned(outcome)
-        if after is not None:
-            self._put(self._node, self._before, after)
-            self._succeed(segmentationNode=self._node, notes=tuple(outcome.payload.get("warnings", ())))
+    def _added(self, after: Segmentation, payload: dict) -> None:
+        self._put(self._node, self._before, after)
+        self._succeed(segmentationNode=self._node, notes=tuple(payload.get("warnings", ())))
 
     def accept(
         self,
@@ -294,20 +320,16 @@ class Refiner(Jobs):
         """
 
         def prepare(folder: Path) -> None:
-            self._take(segmentationNode, folder)
             self._tableNode, self._pair = tableNode, None
+            write_pair, voxels = _nobody, 0
             if truthNode is not None:
-                self._pair = send_pair(segmentationNode, truthNode, folder)
-            arguments = ["edit", str(self._sent), "--accept", "--out", str(self._result), "--json"]
-            self._work(arguments, self._accepted)
+                self._pair, write_pair = sending_pair(chosen(segmentationNode), truthNode, folder)
+                voxels = self._pair.voxels
+            self._edit(segmentationNode, ["--accept"], self._accepted, write_pair, voxels)
 
         self._begin(prepare, onProgress, onLog, onDone)
 
-    def _accepted(self, outcome: Outcome) -> None:
-        after = self._returned(outcome)
-        if after is None:
-            return
-        payload = outcome.payload
+    def _accepted(self, after: Segmentation, payload: dict) -> None:
         if self._pair is None:
             self._show_accepted(after, payload)
             return

@@ -285,27 +285,40 @@ def large(scene):
     return slicer.util.addVolumeFromArray(values, ijkToRAS=np.diag([-0.7, -0.7, 2, 1.0]), name="Chest CT")
 
 
-def wait_for(panel, host) -> float:
-    """Wait for the end of the run; return the most seconds that the main thread worked between two ticks."""
-    import qt
+class Ticks:
+    """The event loop's ticks; what counts is the main thread's own time between two of them.
 
-    clock, longest = [time.thread_time()], [0.0]
+    A busy machine takes from that time and makes it no longer, which it does with the time on the wall.
+    """
 
-    def tick() -> None:
-        longest[0] = max(longest[0], time.thread_time() - clock[0])
-        clock[0] = time.thread_time()
+    def __enter__(self):
+        import qt
 
-    timer = qt.QTimer()
-    timer.setInterval(5)
-    timer.connect("timeout()", tick)
-    timer.start()
-    panel.ui.applyButton.click()
-    host.wait_until(lambda: not panel.logic.busy, timeout=280)
-    for _ in range(20):
-        host.process_events()
-        time.sleep(0.01)
-    timer.stop()
-    return longest[0]
+        self.count, self.longest, self._clock = 0, 0.0, time.thread_time()
+        self._timer = qt.QTimer()
+        self._timer.setInterval(5)
+        self._timer.connect("timeout()", self._tick)
+        self._timer.start()
+        return self
+
+    def _tick(self) -> None:
+        now = time.thread_time()
+        self.count, self.longest, self._clock = self.count + 1, max(self.longest, now - self._clock), now
+
+    def __exit__(self, *_) -> None:
+        self._tick()
+        self._timer.stop()
+
+
+def wait_for(panel, host) -> Ticks:
+    """Click Apply, wait for the end of the run and a little longer, and return how the event loop went on."""
+    with Ticks() as ticks:
+        panel.ui.applyButton.click()
+        host.wait_until(lambda: not panel.logic.busy, timeout=280)
+        for _ in range(20):
+            host.process_events()
+            time.sleep(0.01)
+    return ticks
 
 
 def test_event_loop_goes_on_while_a_large_volume_goes_to_the_worker_and_back(panel, large, slicer_host, tmp_path):
@@ -324,14 +337,114 @@ def test_event_loop_goes_on_while_a_large_volume_goes_to_the_worker_and_back(pan
     panel.logic._runner._worker._start = start
     panel.ui.inputVolumeSelector.setCurrentNode(large)
     panel.ui.weightsPathLineEdit.currentPath = "some.safetensors"
-    longest = wait_for(panel, slicer_host)
+    ticks = wait_for(panel, slicer_host)
     assert panel.ui.statusLabel.text.startswith("Done in "), panel.ui.statusLabel.text
-    assert longest < 0.2
+    assert ticks.longest < 0.2
     node = panel.ui.outputSegmentationSelector.currentNode()
     assert node.GetSegmentation().ContainsRepresentation("Closed surface")
     for number in range(2):
         surface = node.GetSegmentation().GetNthSegment(number).GetRepresentation("Closed surface")
         assert surface.GetNumberOfPoints() > 1000
+
+
+@pytest.fixture
+def working(panel, large, tmp_path):
+    """Let the panel segment the CT with a worker that takes ``seconds``, and return their number's setter."""
+    from SpineSegLib.io import write_segmentation
+
+    made = tmp_path / "made.seg.nrrd"
+    write_segmentation(chest(volume_geometry(large)), made)
+
+    def take(seconds: float) -> None:
+        def start(arguments, variables, onLine, onDone):
+            named = [arguments[arguments.index(name) + 1] for name in ("--output", "--cancel-file")]
+            command = [sys.executable, str(STUB), "work", str(made), *named, str(seconds)]
+            return launch(command, variables, onLine, onDone)
+
+        panel.logic._runner._worker._start = start
+        panel.ui.inputVolumeSelector.setCurrentNode(large)
+        panel.ui.weightsPathLineEdit.currentPath = "some.safetensors"
+
+    return take
+
+
+@pytest.mark.parametrize("seconds", [5, pytest.param(60, marks=pytest.mark.slow)])
+def test_event_loop_goes_on_during_a_long_run(panel, working, slicer_host, seconds):
+    working(seconds)
+    steps = []
+    panel.ui.progressBar.connect("valueChanged(int)", steps.append)
+    started = time.monotonic()
+    ticks = wait_for(panel, slicer_host)
+    assert time.monotonic() - started > seconds
+    assert panel.ui.statusLabel.text.startswith("Done in "), panel.ui.statusLabel.text
+    assert ticks.longest < 0.2
+    assert ticks.count > 10 * seconds, "the event loop went on all the time"
+    assert len(set(steps)) > 3 * seconds, "what is done was shown all the time"
+
+
+def files_of_slicer() -> set[Path]:
+    """Return every file that runs could have left."""
+    import slicer
+
+    return set(Path(slicer.app.temporaryPath).rglob("*"))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("listens", [True, False])
+def test_cancel_takes_two_seconds_at_most(panel, working, large, slicer_host, monkeypatch, listens):
+    """On the wall, whether the worker looks at its cancel file or has to be ended; nothing is left of the run."""
+    import slicer
+
+    working(60)
+    if not listens:
+        monkeypatch.setattr(Path, "touch", lambda self: None)
+    output = show_chest(large)
+    panel.ui.outputSegmentationSelector.setCurrentNode(output)
+    nodes, files, masks = node_ids(), files_of_slicer(), voxels_of(output, large)
+    panel.ui.applyButton.click()
+    slicer_host.wait_until(lambda: panel.ui.progressBar.value > 5, timeout=60)
+    started = time.monotonic()
+    panel.ui.applyButton.click()
+    slicer_host.wait_until(lambda: not panel.logic.busy, timeout=60)
+    assert time.monotonic() - started < 2
+    assert panel.ui.statusLabel.text == "Cancelled. Nothing was changed."
+    assert panel.ui.applyButton.enabled
+    assert node_ids() == nodes
+    assert files_of_slicer() == files
+    assert panel.ui.outputSegmentationSelector.currentNode() is output
+    assert all((before == now).all() for before, now in zip(masks, voxels_of(output, large), strict=True))
+    assert slicer.mrmlScene.GetNodeByID(output.GetID()) is output
+
+
+def show_chest(volume):
+    """Put two vertebrae into the scene."""
+    from SpineSegLib.mrml import show_segmentation
+
+    return show_segmentation(chest(volume_geometry(volume)), volume, name="Chest", surface=False)
+
+
+def voxels_of(node, volume) -> list[np.ndarray]:
+    import slicer
+
+    ids = node.GetSegmentation().GetSegmentIDs()
+    return [slicer.util.arrayFromSegmentBinaryLabelmap(node, segment, volume).copy() for segment in ids]
+
+
+def test_event_loop_goes_on_while_a_correction_of_a_large_volume_is_accepted(panel, large, slicer_host):
+    """Sent, compared with a truth and read back beside the event loop, by the real worker."""
+    node, truth = show_chest(large), show_chest(large)
+    section, parameters = panel.sections["Refine"], panel.logic.getParameterNode()
+    parameters.inputVolume, parameters.outputSegmentation, parameters.truthSegmentation = large, node, truth
+    section.parent.collapsed = False
+    assert section.ui.acceptButton.enabled, section.ui.acceptButton.toolTip
+    with Ticks() as ticks:
+        section.ui.acceptButton.click()
+        slicer_host.wait_until(lambda: not section.busy, timeout=280)
+    assert section.ui.refineStatusLabel.styleSheet == "", section.ui.refineStatusLabel.text
+    assert node.GetAttribute("SpineSeg.Accepted") == "1"
+    table = parameters.metricsTable.GetTable()
+    assert table.GetValueByName(0, "dice").ToDouble() == 1.0
+    assert ticks.longest < 0.2
 
 
 def test_cancel_while_the_volume_is_being_written_starts_nothing(panel, large, slicer_host, monkeypatch):

@@ -1,6 +1,7 @@
 """A worker that misbehaves on purpose: ``python worker_stub.py MODE [CANCEL FILE]``; see test_mrml_worker.py.
 
-In the mode ``copy`` it behaves: ``python worker_stub.py copy RESULT OUTPUT``; see test_panel_alive.py.
+In two modes it behaves: ``python worker_stub.py copy RESULT OUTPUT``, and ``work RESULT OUTPUT CANCEL_FILE SECONDS``,
+which takes its time; see test_panel_alive.py.
 """
 
 import json
@@ -16,12 +17,25 @@ def progress(step: int, of: int, what: str) -> None:
     print(json.dumps({"step": step, "of": of, "what": what}), flush=True)
 
 
-def main(mode: str, cancel_file: str = "", output: str = "") -> int:
+def work(result: str, output: str, cancel_file: str = "", seconds: str = "0") -> int:
+    """Tell what is done 20 times a second, as a run of many patches does; look at the cancel file before each."""
+    start, steps = time.monotonic(), int(20 * float(seconds))
+    for step in range(steps):
+        if Path(cancel_file).exists():
+            print("cancelled: stopped; nothing was written", file=sys.stderr)
+            return 3
+        progress(step, steps, "segmenting")
+        print(f"patch {step}", flush=True)
+        time.sleep(max(0.0, start + (step + 1) / 20 - time.monotonic()))
+    shutil.copy(result, output)
+    print(json.dumps({"structures": [], "warnings": []}))
+    return 0
+
+
+def main(mode: str, cancel_file: str = "", *more: str) -> int:
     progress(1, 3, "reading")
-    if mode == "copy":
-        shutil.copy(cancel_file, output)
-        print(json.dumps({"structures": [], "warnings": []}))
-        return 0
+    if mode in ("copy", "work"):
+        return work(cancel_file, *more)
     if mode == "good":
         print("a library says something", file=sys.stderr, flush=True)
         progress(3, 3, "done")
