@@ -1,16 +1,12 @@
 """The panel's section 'Evaluate': measures, shows errors and a model's reasons; a separate process computes."""
 
-import html
-import logging
 from collections.abc import Callable
 
-import slicer
 from slicer.i18n import tr as _
 
 from SpineSegLib import mrml
 from SpineSegPanel.dependencies import ensure_dependencies
-from SpineSegPanel.section import Section
-from SpineSegPanel.status import style_of
+from SpineSegPanel.runs import RunSection
 
 PATHS = {
     "predictionsFolder": "predictionsPathLineEdit",
@@ -19,21 +15,19 @@ PATHS = {
 }
 """Parameter -> widget; a ctkPathLineEdit is bound to paths only, and an empty path would show as '.'."""
 
-FIELDS = (
-    *PATHS.values(),
-    "evaluatedSegmentationSelector",
-    "evaluatedTruthSelector",
-    "showErrorsCheckBox",
-    "explanationComboBox",
-    "mapVolumeSelector",
-)
-"""Widgets that are locked during a run."""
 
-
-class EvaluateSection(Section):
+class EvaluateSection(RunSection):
     """The section's behaviour; the logic's measurer and explainer are used."""
 
     NAME = "Evaluate"
+    FIELDS = (
+        *PATHS.values(),
+        "evaluatedSegmentationSelector",
+        "evaluatedTruthSelector",
+        "showErrorsCheckBox",
+        "explanationComboBox",
+        "mapVolumeSelector",
+    )
 
     @classmethod
     def title(cls) -> str:
@@ -41,22 +35,20 @@ class EvaluateSection(Section):
 
     def __init__(self, parent, logic, resourcePath) -> None:
         super().__init__(parent, logic, resourcePath)
-        ui, self._running = self.ui, False
-        # Text, and what a click starts; the one that runs says Cancel.
-        self._buttons = {
+        ui = self.ui
+        buttons = {
             ui.measureButton: (_("Measure"), self._measure),
             ui.measureFoldersButton: (_("Measure folders"), self._measureFolders),
             ui.explainButton: (_("Explain"), self._explain),
         }
-        for button in self._buttons:
-            button.connect("clicked(bool)", lambda checked, button=button: self._clicked(button))
+        self.setButtons(buttons)
         ui.overlayButton.connect("clicked(bool)", self.onOverlay)
         ui.plotButton.connect("clicked(bool)", self.onPlot)
         for parameter, widget in PATHS.items():
             getattr(ui, widget).connect(
                 "currentPathChanged(QString)", lambda path, parameter=parameter: self._pathChanged(parameter, path)
             )
-        parent.connect("contentsCollapsed(bool)", self._showParts)
+        parent.connect("contentsCollapsed(bool)", lambda collapsed: self._showParts())
         self._showTable(None)
         self._showIdle("")
 
@@ -113,23 +105,17 @@ class EvaluateSection(Section):
         if self.parameterNode:
             setattr(self.parameterNode, parameter, path)
 
-    def _clicked(self, button) -> None:
-        """Start a run, or cancel the one that runs."""
-        if self.busy:
-            button.enabled = False
-            self.ui.evaluateStatusLabel.text = _("Stopping …")
-            self.logic.measurer.cancel()
-            self.logic.explainer.cancel()
-            return
-        self._showBusy(button)
-        try:
-            self._buttons[button][1]()
-            button.enabled = True
-        except Exception as error:
-            # Whatever it is, the panel must come back; what the user can do nothing about goes to the log as well.
-            if not isinstance(error, mrml.InputError | RuntimeError):
-                logging.exception("SpineSeg: the run could not be started")
-            self._showIdle(str(error) or type(error).__name__, failed=True)
+    def begin(self, button) -> None:
+        """Start what the button is for."""
+        self.ui.overlayButton.enabled = False
+        self._showBusy(button, _("Stop; the scene stays as it was"))
+        self._buttons[button][1]()
+        button.enabled = True
+
+    def cancel(self) -> None:
+        """Ask the run to stop."""
+        self.logic.measurer.cancel()
+        self.logic.explainer.cancel()
 
     def _callbacks(self, onDone: Callable) -> dict[str, Callable]:
         return {"onProgress": self.onProgress, "onLog": self.log, "onDone": onDone}
@@ -182,11 +168,6 @@ class EvaluateSection(Section):
         if chartNode:
             mrml.show_chart(chartNode)
 
-    def onProgress(self, step: int, of: int, what: str) -> None:
-        self.ui.evaluateProgressBar.maximum = max(of, 1)
-        self.ui.evaluateProgressBar.value = step
-        self.ui.evaluateStatusLabel.text = html.escape(what[:1].upper() + what[1:])
-
     def onMeasured(self, result: mrml.Measured) -> None:
         """Show how a measurement ended."""
         if result.tableNode is None:
@@ -219,36 +200,8 @@ class EvaluateSection(Section):
         self.ui.evaluateTableView.setMRMLTableNode(tableNode)
         self.ui.evaluateTableView.resizeColumnsToContents()
 
-    def _showBusy(self, running) -> None:
-        self._running = True
-        for name in FIELDS:
-            getattr(self.ui, name).enabled = False
-        for button in (*self._buttons, self.ui.overlayButton):
-            button.enabled = False
-        running.text = _("Cancel")
-        running.toolTip = _("Stop; the scene stays as it was")
-        self.ui.evaluateProgressBar.maximum = 0
-        self._say(_("Preparing …"))
-        slicer.app.processEvents()
-
-    def _showIdle(self, text: str, failed: bool = False) -> None:
-        self._running = False
-        for name in FIELDS:
-            getattr(self.ui, name).enabled = True
-        for button, (label, _start) in self._buttons.items():
-            button.text = label
-        self._say(text, failed)
-        self.update()
-
-    def _say(self, text: str, failed: bool = False) -> None:
-        self.ui.evaluateStatusLabel.styleSheet = style_of(self.ui.evaluateStatusLabel, failed)
-        self.ui.evaluateStatusLabel.text = html.escape(text).replace("\n", "<br>")
-        self._showParts()
-
-    def _showParts(self, collapsed: bool = False) -> None:
-        """Show what belongs to the state; opening the section shows everything in it."""
+    def _showParts(self) -> None:
+        super()._showParts()
         tableNode = self.ui.evaluateTableView.mrmlTableNode()
-        self.ui.evaluateProgressBar.visible = self._running
-        self.ui.evaluateStatusLabel.visible = bool(self.ui.evaluateStatusLabel.text)
         self.ui.evaluateTableView.visible = tableNode is not None
         self.ui.plotButton.visible = mrml.chart_of(tableNode) is not None

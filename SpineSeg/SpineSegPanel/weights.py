@@ -1,7 +1,6 @@
 """The panel's section 'Weights': what is here, installing, checking, deleting, and bundles for offline sites."""
 
 import html
-import logging
 from pathlib import Path
 
 import qt
@@ -10,26 +9,24 @@ from slicer.i18n import tr as _
 
 from SpineSegLib import mrml
 from SpineSegPanel.dependencies import ensure_dependencies
-from SpineSegPanel.section import Section
-
-FIELDS = (
-    "weightsTable",
-    "fileLineEdit",
-    "addressLineEdit",
-    "folderLineEdit",
-    "bundleLineEdit",
-    "packagesCheckBox",
-)
-"""Widgets that are locked during a run."""
+from SpineSegPanel.runs import RunSection
 
 BUNDLE = "SpineSeg-bundle"
 """Name of the folder that a new bundle gets, in the chosen one."""
 
 
-class WeightsSection(Section):
+class WeightsSection(RunSection):
     """The section's behaviour. Nothing is downloaded before the user has seen what it is and agreed."""
 
     NAME = "Weights"
+    FIELDS = (
+        "weightsTable",
+        "fileLineEdit",
+        "addressLineEdit",
+        "folderLineEdit",
+        "bundleLineEdit",
+        "packagesCheckBox",
+    )
 
     @classmethod
     def title(cls) -> str:
@@ -38,10 +35,8 @@ class WeightsSection(Section):
     def __init__(self, parent, logic, resourcePath) -> None:
         super().__init__(parent, logic, resourcePath)
         self.keeper = mrml.WeightsKeeper(logic.worker)
-        self._rows, self._running = [], None
-        ui = self.ui
-        # Text, and what a click starts; the one that runs says Cancel.
-        self._buttons = {
+        ui, self._rows = self.ui, []
+        buttons = {
             ui.verifyButton: (_("Verify"), self._verify),
             ui.verifyAllButton: (_("Verify all"), self._verifyAll),
             ui.deleteButton: (_("Delete"), self._delete),
@@ -51,8 +46,7 @@ class WeightsSection(Section):
             ui.writeBundleButton: (_("Write bundle"), self._writeBundle),
             ui.installBundleButton: (_("Install bundle"), self._installBundle),
         }
-        for button in self._buttons:
-            button.connect("clicked(bool)", lambda checked, button=button: self._clicked(button))
+        self.setButtons(buttons)
         ui.weightsTable.connect("itemSelectionChanged()", self.update)
         ui.addressLineEdit.connect("textChanged(QString)", lambda text: self.update())
         for widget in (ui.fileLineEdit, ui.folderLineEdit, ui.bundleLineEdit):
@@ -147,23 +141,13 @@ class WeightsSection(Section):
         text = self.ui.addressLineEdit.text.strip() or (row and row["url"]) or ""
         return text if text.startswith("https://") else ""
 
-    def _clicked(self, button) -> None:
-        """Start what the button is for, or cancel what runs."""
-        if self.busy:
-            button.enabled = False
-            self.ui.weightsStatusLabel.text = _("Stopping …")
-            self.keeper.cancel()
-            return
-        self._guarded(button, self._buttons[button][1])
+    def begin(self, button) -> None:
+        """Start what the button is for; it may ask first."""
+        self._buttons[button][1](button)
 
-    def _guarded(self, button, start) -> None:
-        try:
-            start(button)
-        except Exception as error:
-            # Whatever it is, the panel must come back; what the user can do nothing about goes to the log as well.
-            if not isinstance(error, mrml.InputError | RuntimeError):
-                logging.exception("SpineSeg: the weights could not be handled")
-            self._showIdle(str(error) or type(error).__name__, failed=True)
+    def cancel(self) -> None:
+        """Ask the run to stop."""
+        self.keeper.cancel()
 
     def _run(self, button, arguments: list[str], then) -> None:
         """Run ``weights ARGUMENTS`` and go on with what it printed."""
@@ -175,9 +159,9 @@ class WeightsSection(Section):
                 self._showIdle(result.error, failed=True)
             else:
                 self._running = None
-                self._guarded(button, lambda button: then(result.content))
+                self._guarded(lambda: then(result.content))
 
-        self._showBusy(button)
+        self._showBusy(button, _("Stop; nothing is changed"))
         self.keeper.run(*arguments, onProgress=self.onProgress, onLog=self.log, onDone=ended)
         button.enabled = True
 
@@ -291,41 +275,8 @@ class WeightsSection(Section):
         chosen = Path(self.ui.bundleLineEdit.currentPath)
         return str(chosen / BUNDLE if (chosen / BUNDLE).is_dir() else chosen)
 
-    def onProgress(self, step: int, of: int, what: str) -> None:
-        self.ui.weightsProgressBar.maximum = max(of, 1)
-        self.ui.weightsProgressBar.value = step
-        self.ui.weightsStatusLabel.text = html.escape(what[:1].upper() + what[1:])
-
-    def _showBusy(self, running) -> None:
-        self._running = running
-        for name in FIELDS:
-            getattr(self.ui, name).enabled = False
-        for button in self._buttons:
-            button.enabled = False
-        running.text = _("Cancel")
-        running.toolTip = _("Stop; nothing is changed")
-        self.ui.weightsProgressBar.maximum = 0
-        self._say(_("Preparing …"))
-        slicer.app.processEvents()
-
-    def _showIdle(self, text: str, failed: bool = False) -> None:
-        self._running = None
-        for name in FIELDS:
-            getattr(self.ui, name).enabled = True
-        for button, (label, _start) in self._buttons.items():
-            button.text = label
-        self._say(text, failed)
-        self.update()
-
-    def _say(self, text: str, failed: bool = False) -> None:
-        self.ui.weightsStatusLabel.styleSheet = "color: #c62828" if failed else ""
-        self.ui.weightsStatusLabel.text = html.escape(text).replace("\n", "<br>")
-        self._showParts()
-
     def _showParts(self) -> None:
-        """Show what belongs to the state; opening the section shows everything in it."""
-        self.ui.weightsProgressBar.visible = self.busy
-        self.ui.weightsStatusLabel.visible = bool(self.ui.weightsStatusLabel.text)
+        super()._showParts()
         self.ui.missingLabel.visible = bool(self.ui.missingLabel.text)
 
 

@@ -121,12 +121,18 @@ def test_download_begins_only_after_the_user_agreed(section, slicer_host):
 
 
 def test_what_goes_wrong_is_told_and_the_panel_comes_back(section, slicer_host, monkeypatch):
+    import qt
+    from SpineSegPanel.status import style_of
+
+    dark = section.ui.weightsStatusLabel.palette
+    dark.setColor(qt.QPalette.Window, qt.QColor("#202020"))
+    section.ui.weightsStatusLabel.setPalette(dark)
     worker = Answering(section, {"install --dry-run": ("error: w: no such <file>; expected one. Look.", 1)})
     pick(section, MODEL)
     section.ui.fileLineEdit.currentPath = "w.safetensors"
     button = section.ui.installFileButton
     assert click(slicer_host, section, button) == "w: no such &lt;file&gt;; expected one. Look."
-    assert "c62828" in section.ui.weightsStatusLabel.styleSheet
+    assert section.ui.weightsStatusLabel.styleSheet == style_of(section.ui.weightsStatusLabel, True) != ""
     assert button.text == "Install" and button.enabled and section.ui.weightsTable.enabled
     worker.answers["install --dry-run"] = ("", 3)
     assert "Cancelled" in click(slicer_host, section, button)
