@@ -64,6 +64,11 @@ def add_to(commands: argparse._SubParsersAction) -> None:
         metavar="D",
         help="a vertebra has a partner in the prediction, of whatever level, when their Dice exceeds this (0.5)",
     )
+    parser.add_argument(
+        "--shared-kinds",
+        action="store_true",
+        help="leave out of the truth the kinds of structure (discs, say) that the prediction has none of",
+    )
     parser.add_argument("--csv", type=Path, metavar="FILE", help="also write every number to a table")
     parser.set_defaults(run=run)
 
@@ -124,7 +129,9 @@ def _run_one(options: argparse.Namespace, settings: Settings, console: Console) 
     truth = _segmentation(options.truth, options.truth_labels)
     console.report(2, 4, "comparing")
     probability = read_probability(options.probability) if options.probability else None
-    found = evaluate(prediction, truth, probability=probability, settings=settings)
+    found = evaluate(
+        prediction, truth, probability=probability, settings=settings, shared_kinds=options.shared_kinds
+    )
     console.report(3, 4, "writing")
     if options.csv:
         rows = {"overall": found.overall, **found.structures}
@@ -144,7 +151,7 @@ def _run_many(options: argparse.Namespace, settings: Settings, console: Console)
     def measure(pair: CasePair) -> Evaluation:
         both = [_segmentation(path, of) for path, of in zip((pair.prediction, pair.truth), labels, strict=True)]
         probability = read_probability(pair.probability) if pair.probability else None
-        return evaluate(*both, probability=probability, settings=settings)
+        return evaluate(*both, probability=probability, settings=settings, shared_kinds=options.shared_kinds)
 
     results = evaluate_cases(pairs, measure, settings=settings, report=console.report)
     if options.csv:
@@ -193,10 +200,10 @@ def label_names(wanted: str | None) -> Mapping | None:
     known = {"verse": label_tables.VERSE, "totalsegmentator": label_tables.TOTALSEGMENTATOR}
     if wanted.lower() in known:
         return known[wanted.lower()]
-    import json
+    from SpineSegLib.io.mappings import load_json
 
     try:
-        names = json.loads(Path(wanted).read_text(encoding="utf-8"))
+        names = load_json(Path(wanted).read_text(encoding="utf-8"), wanted)
         return {int(number): str(name) for number, name in names.items()}
     except (OSError, ValueError, AttributeError) as error:
         expected = 'verse, totalsegmentator, or a JSON file such as {"1": "C1"}'

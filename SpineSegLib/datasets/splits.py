@@ -25,6 +25,7 @@ from pathlib import Path
 from SpineSegLib.datasets.cases import Case
 from SpineSegLib.errors import problem
 from SpineSegLib.io import written_whole
+from SpineSegLib.io.mappings import load_json
 
 _WAYS = '{"shares": [0.8, 0.2]}, {"folds": 5} or {"file": "split.json"}'
 _CORRECT = "Correct the recipe's split"
@@ -121,7 +122,7 @@ def read_split(path: str | Path, cases: Sequence[Case]) -> Split:
     """
     path = Path(path)
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
+        content = load_json(path.read_text(encoding="utf-8"), path)
     except OSError as error:
         raise problem(path, error.strerror or "it cannot be read", "a split file", "Check the path") from None
     except ValueError:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import difflib
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from functools import cache
@@ -12,6 +11,7 @@ from pathlib import Path
 from SpineSegLib.anatomy import Structure, structure_named
 from SpineSegLib.errors import problem
 from SpineSegLib.image import MODALITIES, Image
+from SpineSegLib.io.mappings import load_json
 from SpineSegLib.resources import resource
 
 
@@ -107,7 +107,7 @@ def read_card(path: Path) -> Card:
     InputError : the file is no card; the text names the field at fault
     """
     try:
-        data = json.loads(path.read_text(encoding="utf-8"))
+        data = load_json(path.read_text(encoding="utf-8"), path)
     except (OSError, ValueError) as error:
         raise problem(path, f"no model card ({error})", "a JSON file", "Restore or remove the file") from error
     names = [field.name for field in fields(Card)]

@@ -9,6 +9,7 @@ from pathlib import Path
 import yaml
 
 from SpineSegLib.errors import problem
+from SpineSegLib.io.mappings import load_yaml
 from SpineSegLib.resources import resource
 
 
@@ -101,7 +102,7 @@ def read_recipe(name: str | Path) -> Recipe:
     path = find_recipe(name)
     known = ", ".join(sorted(p.stem for p in resource("Recipes").glob("*.yaml")))
     try:
-        data = yaml.safe_load(path.read_text(encoding="utf-8"))
+        data = load_yaml(path.read_text(encoding="utf-8"), path)
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
         raise problem(path, f"no recipe ({error})", "a YAML file", f"Recipes that ship: {known}") from error
     if not isinstance(data, dict):

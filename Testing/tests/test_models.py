@@ -102,6 +102,18 @@ def test_an_unknown_model_names_its_neighbours():
         card("unet-xray-smal")
 
 
+def test_a_card_with_a_key_twice_is_refused_with_key_and_line(tmp_path):
+    lines = resource("Models", "unet.json").read_text(encoding="utf-8").splitlines()
+    at = next(number for number, line in enumerate(lines) if line.startswith('  "network"'))
+    inside = lines[at + 1].rstrip(",") + ","
+    path = tmp_path / "unet.json"
+    path.write_text("\n".join([*lines[: at + 1], inside, *lines[at + 1 :]]), encoding="utf-8")
+    with pytest.raises(InputError, match=rf"unet\.json: line {at + 3} has the key 'name' a second time"):
+        cards_module.read_card(path)
+    path.write_text("\n".join(lines), encoding="utf-8")
+    assert cards_module.read_card(path).name == "unet", "the name of the network is no second name of the card"
+
+
 @pytest.mark.parametrize(
     ("change", "says"),
     [

@@ -1,5 +1,6 @@
 """Recipes that ship: each can be run, and those of the papers say what the papers say."""
 
+import re
 from pathlib import Path
 
 import pytest
@@ -125,6 +126,35 @@ def test_published_ranges_of_paper_000_reach_the_augmentation():
     rotate, move = read_recipe("cervspinenet-augmented").augmentation
     assert rotate["choose"] == [[-10, 10], [-45, 45]]
     assert move["pixels"] == 10
+
+
+@pytest.mark.parametrize(
+    ("more", "key"), [("epochs: 2", "epochs"), ('"epochs": 2', "epochs"), ("sampling: {a: 1, b: 2, a: 3}", "a")]
+)
+def test_a_recipe_with_a_key_twice_is_refused_with_key_and_line(tmp_path, more, key):
+    lines = resource("Recipes", "unet-512.yaml").read_text(encoding="utf-8").splitlines()
+    path = tmp_path / "twice.yaml"
+    path.write_text("\n".join([*lines, more]), encoding="utf-8")
+    said = f"twice.yaml: line {len(lines) + 1} has the key '{key}' a second time; expected each key once."
+    with pytest.raises(InputError, match=re.escape(said)) as error:
+        read_recipe(path)
+    assert "\n" not in str(error.value)
+
+
+def test_a_recipe_may_merge_a_mapping_and_change_its_keys(tmp_path):
+    text = resource("Recipes", "unet-512.yaml").read_text(encoding="utf-8")
+    text += "sampling: &all {size: 64, raw: true}\nvalidation: {<<: *all, raw: false}\n"
+    (tmp_path / "merged.yaml").write_text(text, encoding="utf-8")
+    recipe = read_recipe(tmp_path / "merged.yaml")
+    assert recipe.validation == {"size": 64, "raw": False}
+    assert recipe.sampling == {"size": 64, "raw": True}
+
+
+def test_a_recipe_makes_no_objects(tmp_path):
+    text = resource("Recipes", "unet-512.yaml").read_text(encoding="utf-8")
+    (tmp_path / "bad.yaml").write_text(f"{text}clip: !!python/object/apply:os.getcwd []\n", encoding="utf-8")
+    with pytest.raises(InputError, match="no recipe"):
+        read_recipe(tmp_path / "bad.yaml")
 
 
 @pytest.mark.parametrize(
