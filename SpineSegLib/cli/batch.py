@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from SpineSegLib.cli.console import Console, common_options, table
-from SpineSegLib.cli.outputs import SUFFIXES
+from SpineSegLib.cli.outputs import DICOM, KINDS, REPORTS
 from SpineSegLib.cli.segment import add_how_to
 from SpineSegLib.errors import Cancelled, problem
 
@@ -38,8 +38,16 @@ def add_to(commands: argparse._SubParsersAction) -> None:
     parser.add_argument(
         "--suffix",
         action="append",
-        choices=SUFFIXES,
-        help="what is written of each case (.seg.nrrd); may be given several times",
+        choices=KINDS,
+        help=f"what is written of each case (.seg.nrrd); may be given several times. A {DICOM} is of a DICOM series of "
+        f"CT or MR; {' and '.join(REPORTS)} are reports",
+    )
+    parser.add_argument("--date", metavar="YYYY-MM-DD", help="date on the reports; today unless given")
+    parser.add_argument(
+        "--case-names",
+        action="store_true",
+        help="put the name of each case's results on its report; none unless given, for a file's name may tell who "
+        "the patient is",
     )
     parser.add_argument("--truth", type=Path, metavar="DIR", help="segmentations with the names of the cases")
     parser.add_argument(

@@ -11,14 +11,17 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from SpineSegLib import __version__
+from SpineSegLib.cli.about import About
 from SpineSegLib.cli.batch_cases import BatchCase
 from SpineSegLib.cli.batch_records import DONE, FAILED, RUNNING, WAITING, Records, content_of
 from SpineSegLib.cli.batch_tables import FILES, case_row, write_tables
 from SpineSegLib.cli.console import scaled
 from SpineSegLib.cli.evaluate import label_names
-from SpineSegLib.cli.outputs import check_outputs, write_outputs
+from SpineSegLib.cli.outputs import DICOM, KINDS, check_outputs, write_outputs
 from SpineSegLib.cli.segment import structures_of
 from SpineSegLib.errors import Cancelled, InputError, problem
+from SpineSegLib.evaluation.report import check_date
+from SpineSegLib.io.origin import Origin
 from SpineSegLib.models import Card, Weights, card, load_network, weights_file
 from SpineSegLib.models.weights import file_sha256
 from SpineSegLib.pipelines.levels import numbered
@@ -29,7 +32,7 @@ if TYPE_CHECKING:
 
     from SpineSegLib.image import Segmentation
 
-SETTINGS = ("suffix", "modality", "device", "precision", "top_level", "vertebrae", "truth_labels")
+SETTINGS = ("suffix", "modality", "device", "precision", "top_level", "vertebrae", "truth_labels", "case_names")
 """Options that a finished case must have been made with to be skipped."""
 
 TABLES_EVERY = 10.0
@@ -67,13 +70,15 @@ class Batch:
         for level in {case.top_level for case in cases} | {options.top_level}:
             if level:
                 numbered(1, level=level)
-        self._labels = label_names(options.truth_labels)
+        self._labels, self._date = label_names(options.truth_labels), check_date(options.date)
         try:
             options.out.mkdir(exist_ok=True)
         except OSError as error:
             found = f"it cannot be made ({error.strerror})"
             raise problem(options.out, found, "a folder in an existing one", "Choose another --out") from error
-        check_outputs(self._outputs(self._cases[0]), self._cases[0].image)
+        # Whether an image is of a DICOM series that a .dcm can refer to is each case's own affair.
+        outputs = [path for path in self._outputs(self._cases[0]) if path.suffix != DICOM]
+        check_outputs(outputs, self._cases[0].image, suffixes=KINDS)
         self._records = Records(options.out)
         self._found = {case.name: {"case": case.name, "state": WAITING, "model": case.model} for case in self._cases}
         self._network: tuple[str, torch.nn.Module] | None = None
@@ -179,6 +184,7 @@ class Batch:
             found = "a file is there that this batch did not write, or that was changed since"
             raise problem(foreign[0], found, "no file of this name", "Move it away, or add --overwrite")
         options, model = self._options, self._cards[case.model]
+        check_outputs(outputs, case.image, suffixes=KINDS)
         report(0, 100, "reading the image")
         image = read_image(case.image, modality=options.modality, report=scaled(report, 0, 8))
         report(8, 100, f"loading {model.name}")
@@ -197,24 +203,32 @@ class Batch:
         evaluation, error = self._measured(case, found.segmentation, scaled(report, 80, 88))
         # From here on a file in the place of a result is this batch's own, even when it is killed.
         self._records.write(case.name, {**before, "state": RUNNING})
+        rows = structures_of(found.segmentation)
+        warnings = [*found.warnings, *(evaluation or {}).get("warnings", ())]
+        if options.truth and case.truth is None:
+            warnings.append("It was not measured: there is no truth of this name.")
+        about = self._about(case, rows, evaluation, warnings)
         try:
-            notes = write_outputs(image, found.segmentation, outputs, scaled(report, 88, 100))
+            warnings += write_outputs(image, found.segmentation, outputs, scaled(report, 88, 100), about)
         except BaseException:
             self._records.write(case.name, before)
             raise
-        warnings = [*found.warnings, *notes]
-        if options.truth and case.truth is None:
-            warnings.append("It was not measured: there is no truth of this name.")
         return {
             "state": FAILED if error else DONE,
             "error": error,
             "device": found.device,
             "precision": found.precision,
             "outputs": {path.name: file_sha256(path) for path in outputs},
-            "structures": structures_of(found.segmentation),
+            "structures": rows,
             "evaluation": evaluation,
-            "warnings": warnings + (evaluation or {}).get("warnings", []),
+            "warnings": warnings,
         }
+
+    def _about(self, case: BatchCase, rows: list[dict], evaluation: dict | None, warnings: list[str]) -> About:
+        """Return what files tell of a case beside its voxels."""
+        origin = Origin(case.model, self._cards[case.model].title, self._facts[case.model]["weights_sha256"])
+        name = case.name if self._options.case_names else ""
+        return About(case.image, origin, rows, self._date, name, evaluation, warnings)
 
     def _loaded(self, name: str) -> torch.nn.Module:
         if self._network is None or self._network[0] != name:

@@ -7,11 +7,9 @@ from pathlib import Path
 
 from SpineSegLib.cli.about import About, add_report_options, origin_of
 from SpineSegLib.cli.console import Console, common_options, scaled
-from SpineSegLib.cli.outputs import DICOM, REPORTS, SUFFIXES, TABLE, check_outputs, write_outputs
+from SpineSegLib.cli.outputs import KINDS, check_outputs, write_outputs
 from SpineSegLib.errors import problem
 from SpineSegLib.image import MODALITIES
-
-KINDS = (*SUFFIXES, DICOM, TABLE, *REPORTS)
 
 
 def add_to(commands: argparse._SubParsersAction) -> None:

@@ -19,6 +19,8 @@ SUFFIXES = (".seg.nrrd", ".nii.gz", ".mrb", LABELS, ".png")
 DICOM = ".dcm"
 TABLE = ".csv"
 REPORTS = (".html", ".pdf")
+KINDS = (*SUFFIXES, DICOM, TABLE, *REPORTS)
+"""All suffixes that there is a writer for."""
 
 
 def check_outputs(outputs: Sequence[Path], image: Path, *, suffixes: Sequence[str] = SUFFIXES) -> None:
@@ -94,8 +96,7 @@ def write_outputs(
 
 
 def _write(image: Image, segmentation: Segmentation, path: Path, about: About | None) -> tuple[str, ...]:
-    known = (*SUFFIXES, DICOM, TABLE, *REPORTS)
-    suffix = next(suffix for suffix in known if path.name.lower().endswith(suffix))
+    suffix = next(suffix for suffix in KINDS if path.name.lower().endswith(suffix))
     if suffix in (DICOM, TABLE, *REPORTS):
         if about is None:
             msg = f"{suffix} needs to know more than the voxels: give `about`"

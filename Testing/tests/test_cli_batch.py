@@ -3,6 +3,7 @@
 import csv
 import dataclasses
 import gc
+import hashlib
 import json
 import signal
 import subprocess
@@ -19,6 +20,7 @@ from SpineSegLib.anatomy import Structure
 from SpineSegLib.cli import main
 from SpineSegLib.image import Segmentation
 from SpineSegLib.io import read_image, read_segmentation, write_image, write_segmentation
+from SpineSegLib.models import card
 
 ROOT = Path(__file__).parents[2]
 
@@ -110,6 +112,51 @@ def test_every_film_of_a_folder_is_segmented_with_a_network_that_is_loaded_once(
         assert (row["state"], row["found"], row["structures"]) == ("done", "1", Structure("body", "C5").name)
         assert int(row["pixels"]) == pixels and float(row["area_mm2"]) == pytest.approx(pixels * 0.16)
         assert row["warnings"] == "a warning" and (tmp_path / "out" / f"{row['case']}.png").is_file()
+
+
+def test_every_case_has_a_table_and_reports_that_say_what_made_it(films, batch, bright, weights, tmp_path):
+    (films / "b.nrrd").rename(films / "doe-jane-1970.nrrd")
+    (films / "c.nrrd").unlink()
+    truths = tmp_path / "truths"
+    truths.mkdir()
+    image = small_film()
+    mask = image.array > np.percentile(image.array, 80)
+    write_segmentation(Segmentation.from_masks({Structure("body", "C5"): mask}, image.geometry), truths / "a.seg.nrrd")
+    asked = [option for suffix in (".seg.nrrd", ".csv", ".html", ".pdf") for option in ("--suffix", suffix)]
+    given = (films, "--truth", truths, "--date", "2026-03-31")
+    status, content, _ = batch(*given, *asked)
+    assert (status, content["done"]) == (0, 2)
+    page = (tmp_path / "out" / "a.html").read_text(encoding="utf-8")
+    sha256 = hashlib.sha256(weights.read_bytes()).hexdigest()
+    for said in ("2026-03-31", sha256[:12], "C5 body", "a warning", "Dice", card(FILM_MODEL).title):
+        assert said in page, said
+    other = (tmp_path / "out" / "doe-jane-1970.html").read_text(encoding="utf-8")
+    # The name of a file may tell who the patient is.
+    assert "It was not measured" in other and "doe-jane" not in other
+    assert (tmp_path / "out" / "a.pdf").read_bytes().startswith(b"%PDF")
+    (row,) = rows(tmp_path / "out" / "a.csv")
+    assert row["name"] == "C5 body" and float(row["dice"]) == 1.0
+    bright.clear()
+    assert batch(*given, *asked, "--date", "2026-04-01")[1]["skipped"] == 2, "a date makes nothing anew"
+    status, content, _ = batch(*given, "--suffix", ".html", "--case-names")
+    assert (status, content["skipped"]) == (0, 0)
+    assert "doe-jane-1970" in (tmp_path / "out" / "doe-jane-1970.html").read_text(encoding="utf-8")
+    status, _, errors = batch(films, "--date", "yesterday")
+    assert status == 1 and "--date" in errors and len(errors.splitlines()) == 1
+
+
+def test_a_case_that_is_no_series_has_no_dicom_segmentation_and_the_others_have(batch, bright, oblique, tmp_path):
+    folder = tmp_path / "scans"
+    folder.mkdir()
+    write_image(small_ct(oblique), folder / "a.nrrd")
+    write_series(folder / "b", oblique, small_ct(oblique).array + np.int16(1024))
+    status, content, _ = batch(folder, "--suffix", ".seg.nrrd", "--suffix", ".dcm", "--modality", "CT", model=CT_MODEL)
+    assert status == 1 and [row["state"] for row in content["cases"]] == ["failed", "done"]
+    assert "it is no DICOM" in content["cases"][0]["error"]
+    assert names(bright) == ["b"], "what cannot be written is not segmented"
+    found, expected = (read_segmentation(tmp_path / "out" / f"b{suffix}") for suffix in (".dcm", ".seg.nrrd"))
+    assert expected.foreground.any() and np.array_equal(found.foreground, expected.foreground)
+    assert found.geometry.same_as(expected.geometry)
 
 
 def test_a_failing_case_in_the_middle_does_not_stop_the_rest(films, batch, bright, tmp_path):
