@@ -21,7 +21,16 @@ PATHS = {
 }
 """Parameter -> widget; a ctkPathLineEdit is bound to paths only, and an empty path would show as '.'."""
 
-FIELDS = (*PATHS.values(), "batchSourceComboBox", "batchModelComboBox", "batchPicturesCheckBox", "selectionButton")
+SUFFIXES = {"batchPictures": ".png", "batchReports": ".pdf", "batchDicom": ".dcm"}
+"""Parameter -> what is written of each case beside the segmentation."""
+
+FIELDS = (
+    *PATHS.values(),
+    *(f"{parameter}CheckBox" for parameter in SUFFIXES),
+    "batchSourceComboBox",
+    "batchModelComboBox",
+    "selectionButton",
+)
 """Widgets that are locked during a run."""
 
 
@@ -36,7 +45,7 @@ class BatchSection(Section):
 
     def __init__(self, parent, logic, resourcePath) -> None:
         super().__init__(parent, logic, resourcePath)
-        self.batcher = mrml.Batcher(logic.worker)
+        self.batcher = logic.batcher
         self._models, self._series = [], []
         ui = self.ui
         self._cells = show_numbers(ui.batchTableView)
@@ -177,7 +186,8 @@ class BatchSection(Section):
         """Return what is chosen under Advanced, as far as it applies to the model."""
         parameters = self.parameterNode
         model = next(model for model in self._models if model.name == parameters.batchModel)
-        options = ["--suffix", ".seg.nrrd", *(["--suffix", ".png"] if parameters.batchPictures else [])]
+        suffixes = [".seg.nrrd", *(suffix for name, suffix in SUFFIXES.items() if getattr(parameters, name))]
+        options = [part for suffix in suffixes for part in ("--suffix", suffix)]
         options += ["--device", parameters.device.value, "--precision", parameters.precision.value]
         if parameters.modality.value:
             options += ["--modality", parameters.modality.value]

@@ -25,7 +25,7 @@ class ExportSection(Section):
 
     def __init__(self, parent, logic, resourcePath) -> None:
         super().__init__(parent, logic, resourcePath)
-        ui, self.exporter, self._running, self._folder = self.ui, mrml.Exporter(), None, ""
+        ui, self.exporter, self._running, self._folder = self.ui, logic.exporter, None, ""
         # Text, end of the file's name, filter of the dialog, and what it is good for.
         self._buttons = {
             ui.segmentationButton: (

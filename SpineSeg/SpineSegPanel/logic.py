@@ -2,7 +2,8 @@
 
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from pathlib import Path
 
 import slicer
 from slicer import vtkMRMLScalarVolumeNode, vtkMRMLSegmentationNode, vtkMRMLTableNode
@@ -26,6 +27,16 @@ class SpineSegLogic(ScriptedLoadableModuleLogic):
         result = logic.process(volumeNode, mrml.models_for(volumeNode)[0].name)
         print(result.segmentationNode.GetName(), result.warnings)
         print(slicer.util.dataframeFromTable(result.tableNode))
+        for suffix in (".seg.nrrd", ".labels.png", ".csv", ".pdf"):
+            logic.export(volumeNode, result.segmentationNode, f"/results/neck{suffix}")
+
+    Without nodes, for a folder of images::
+
+        found = logic.batch("/films", "unet-xray-small", "/results", suffixes=[".seg.nrrd", ".png", ".pdf"])
+        print(found.done, found.failed, slicer.util.dataframeFromTable(found.tableNode))
+
+    Each of these waits for its end, while Slicer goes on drawing and answering; a run of `process` may also go on by
+    itself (``waitForCompletion=False``).
 
     :param worker: mrml.Worker, with a process starter and a timer of its own in tests
     """
@@ -36,6 +47,8 @@ class SpineSegLogic(ScriptedLoadableModuleLogic):
         self._runner = mrml.Runner(worker)
         self.measurer = mrml.Measurer(worker)
         self.explainer = mrml.Explainer(worker)
+        self.exporter = mrml.Exporter(worker)
+        self.batcher = mrml.Batcher(worker)
 
     def getParameterNode(self) -> SpineSegParameterNode:
         return SpineSegParameterNode(super().getParameterNode())
@@ -87,10 +100,8 @@ class SpineSegLogic(ScriptedLoadableModuleLogic):
             (of a large volume some errors come later, as those of a run)
         :raises RuntimeError: a run is in progress already, or (when waiting) the run failed
         """
-        options = ["--precision", precision] if precision != "auto" else []
+        options = _howTo(precision, topLevel, vertebrae)
         options += ["--threshold", str(threshold)] if threshold else []
-        options += ["--top-level", topLevel] if topLevel else []
-        options += [] if vertebrae is None else ["--vertebrae" if vertebrae else "--no-vertebrae"]
         self._runner.start(
             volumeNode,
             modelName,
@@ -137,14 +148,115 @@ class SpineSegLogic(ScriptedLoadableModuleLogic):
         self.measurer.measure_folders(predictions, truths, pairs=pairs, tableNode=tableNode)
         return self._finished(self.measurer)
 
+    def export(
+        self,
+        volumeNode: vtkMRMLScalarVolumeNode,
+        segmentationNode: vtkMRMLSegmentationNode,
+        path: str | Path,
+        *,
+        modality: str | None = None,
+        truthNode: vtkMRMLSegmentationNode | None = None,
+        case: str = "",
+        onProgress: Callable[[int, int, str], None] = lambda *_: None,
+        onLog: Callable[[str], None] = logging.info,
+    ) -> mrml.Exported:
+        """Write a file of a segmentation in a separate process, as the section Export does, and wait.
+
+        An existing file is replaced when the new one is complete; when anything fails it stays.
+
+        :param volumeNode: what was segmented; its grid is that of the file
+        :param path: the suffix says what it is: .seg.nrrd, .nii.gz, .dcm (DICOM SEG of a CT or MR of Slicer's DICOM
+            database), .labels.png and .png (overlay), .csv, .html or .pdf
+        :param modality: "CT", "XR" or "MR", where Slicer does not know it
+        :param truthNode: segmentation whose metrics a table and a report tell
+        :param case: name on the report; none unless given
+        :return: path, warnings (what the format could not keep), seconds
+        :raises mrml.InputError: the nodes cannot be exported, told in one line; nothing was started
+        :raises RuntimeError: an export is in progress already, or it failed
+        """
+        options = {"modality": modality, "truthNode": truthNode, "case": case}
+        self.exporter.export(volumeNode, segmentationNode, path, **options, onProgress=onProgress, onLog=onLog)
+        return self._finished(self.exporter)
+
+    def batch(
+        self,
+        source: str | Path | Sequence[str],
+        modelName: str,
+        out: str | Path,
+        *,
+        suffixes: Sequence[str] = (".seg.nrrd",),
+        truths: str | Path = "",
+        modality: str | None = None,
+        device: str = "auto",
+        precision: str = "auto",
+        topLevel: str | None = None,
+        vertebrae: bool | None = None,
+        weightsFile: str = "",
+        tableNode: vtkMRMLTableNode | None = None,
+        onProgress: Callable[[int, int, str], None] = lambda *_: None,
+        onLog: Callable[[str], None] = logging.info,
+    ) -> mrml.Batched:
+        """Segment many images in a separate process, as the section Batch does, and wait; none of them is loaded.
+
+        Finished cases are skipped, so that the same call goes on where a batch was stopped.
+
+        :param source: a folder, a CSV table of cases, or the UIDs of series in Slicer's DICOM database
+        :param out: folder of the results; made if absent
+        :param suffixes: what is written of each case, as `export` knows them, or .mrb
+        :param truths: folder of segmentations with the names of the cases, to compare with
+        :param modality, device, precision, topLevel, vertebrae, weightsFile: as for `process`
+        :param tableNode: table to fill with a row a case; a new one unless given
+        :return: tableNode, done, failed, waiting, error, seconds; a case that fails has a row that says why
+        :raises mrml.InputError: a folder or a table is missing; nothing was started
+        :raises RuntimeError: a batch is in progress already, or no case could be worked on
+        """
+        options = _howTo(precision, topLevel, vertebrae)
+        for option, values in (
+            ("--suffix", suffixes),
+            ("--modality", [modality]),
+            ("--device", [device]),
+            ("--weights", [weightsFile]),
+        ):
+            options += [part for value in values if value for part in (option, value)]
+        reports = {"onProgress": onProgress, "onLog": onLog}
+        self.batcher.start(source, modelName, out, truths=truths, options=options, tableNode=tableNode, **reports)
+        self._wait(self.batcher)
+        if self.batcher.result.tableNode is None and self.batcher.result.state == mrml.FAILED:
+            raise RuntimeError(self.batcher.result.error)
+        return self.batcher.result
+
+    def explain(
+        self,
+        volumeNode: vtkMRMLScalarVolumeNode,
+        modelName: str,
+        kind: str = "gradcam",
+        *,
+        modality: str | None = None,
+        weightsFile: str = "",
+    ) -> mrml.Explained:
+        """Show in colours over a volume what a model looked at, or how sure it is, and wait.
+
+        :param kind: "gradcam", "attention" or "uncertainty"
+        :param modality, weightsFile: as for `process`
+        :return: mapNode, notes, seconds
+        :raises mrml.InputError: the volume cannot be used; nothing was started
+        :raises RuntimeError: a run is in progress already, or it failed
+        """
+        self.explainer.explain(volumeNode, modelName, kind, modality=modality, weightsFile=weightsFile)
+        return self._finished(self.explainer)
+
     def _finished(self, job):
+        """Return the result of a run when it has ended, and raise what it failed for."""
+        self._wait(job)
+        if job.result.state == mrml.FAILED:
+            raise RuntimeError(job.result.error)
+        return job.result
+
+    def _wait(self, job) -> None:
         """Wait for the end of a run; Slicer goes on drawing and answering."""
         while job.busy:
             slicer.app.processEvents()
             time.sleep(0.02)
-        if job.result.state == mrml.FAILED:
-            raise RuntimeError(job.result.error)
-        return job.result
 
     def cancel(self) -> None:
         """Stop the run; ``onDone`` follows when the process has ended, and the scene stays as it was."""
@@ -152,6 +264,13 @@ class SpineSegLogic(ScriptedLoadableModuleLogic):
 
     def abort(self) -> bool:
         """Stop every run at once and forget it; return whether one of a model was among them."""
-        self.measurer.abort()
-        self.explainer.abort()
+        for job in (self.measurer, self.explainer, self.exporter, self.batcher):
+            job.abort()
         return self._runner.abort()
+
+
+def _howTo(precision: str, topLevel: str | None, vertebrae: bool | None) -> list[str]:
+    """Return the options of the command line for how a model works, on one image or on many."""
+    options = ["--precision", precision] if precision != "auto" else []
+    options += ["--top-level", topLevel] if topLevel else []
+    return options + ([] if vertebrae is None else ["--vertebrae" if vertebrae else "--no-vertebrae"])

@@ -52,4 +52,6 @@ class SpineSegParameterNode:
     batchOut: str = ""
     batchModel: str = ""
     batchPictures: bool = False
+    batchReports: bool = False
+    batchDicom: bool = False
     batchResults: vtkMRMLTableNode

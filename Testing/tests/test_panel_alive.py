@@ -3,6 +3,7 @@
 import json
 import shutil
 import sys
+import threading
 import time
 from pathlib import Path
 
@@ -400,7 +401,8 @@ def test_cancel_takes_two_seconds_at_most(panel, working, large, slicer_host, mo
         monkeypatch.setattr(Path, "touch", lambda self: None)
     output = show_chest(large)
     panel.ui.outputSegmentationSelector.setCurrentNode(output)
-    nodes, files, masks = node_ids(), files_of_slicer(), voxels_of(output, large)
+    masks = voxels_of(output, large)
+    nodes, files = node_ids(), files_of_slicer()
     panel.ui.applyButton.click()
     slicer_host.wait_until(lambda: panel.ui.progressBar.value > 5, timeout=60)
     started = time.monotonic()
@@ -430,8 +432,18 @@ def voxels_of(node, volume) -> list[np.ndarray]:
     return [slicer.util.arrayFromSegmentBinaryLabelmap(node, segment, volume).copy() for segment in ids]
 
 
-def test_event_loop_goes_on_while_a_correction_of_a_large_volume_is_accepted(panel, large, slicer_host):
+def test_event_loop_goes_on_while_a_correction_of_a_large_volume_is_accepted(panel, large, slicer_host, monkeypatch):
     """Sent, compared with a truth and read back beside the event loop, by the real worker."""
+    from SpineSegLib import io
+
+    beside = {}
+    for name, function in [(name, getattr(io, name)) for name in ("write_segmentation", "read_segmentation")]:
+
+        def noted(*arguments, name=name, function=function, **more):
+            beside.setdefault(name, []).append(threading.current_thread() is not threading.main_thread())
+            return function(*arguments, **more)
+
+        monkeypatch.setattr(io, name, noted)
     node, truth = show_chest(large), show_chest(large)
     section, parameters = panel.sections["Refine"], panel.logic.getParameterNode()
     parameters.inputVolume, parameters.outputSegmentation, parameters.truthSegmentation = large, node, truth
@@ -444,6 +456,7 @@ def test_event_loop_goes_on_while_a_correction_of_a_large_volume_is_accepted(pan
     assert node.GetAttribute("SpineSeg.Accepted") == "1"
     table = parameters.metricsTable.GetTable()
     assert table.GetValueByName(0, "dice").ToDouble() == 1.0
+    assert beside == {"write_segmentation": [True] * 3, "read_segmentation": [True]}
     assert ticks.longest < 0.2
 
 

@@ -65,8 +65,9 @@ def test_the_button_says_what_is_missing(panel, section, films, tmp_path):
 def test_a_folder_with_a_damaged_film_ends_in_a_table_that_says_so(panel, section, films, slicer_host, tmp_path):
     (films / "b.png").write_text("this is no image")
     fill(panel, section, films, tmp_path / "out")
-    section.ui.batchPicturesCheckBox.checked = True
+    section.ui.batchPicturesCheckBox.checked = section.ui.batchReportsCheckBox.checked = True
     section.ui.batchButton.click()
+    assert not section.ui.batchReportsCheckBox.enabled
     assert section.busy and section.ui.batchButton.text == "Cancel"
     slicer_host.wait_until(lambda: not section.busy, timeout=WAIT)
     result = section.batcher.result
@@ -77,6 +78,7 @@ def test_a_folder_with_a_damaged_film_ends_in_a_table_that_says_so(panel, sectio
     assert section.ui.batchTableView.mrmlTableNode() is result.tableNode
     assert panel.logic.getParameterNode().batchResults is result.tableNode
     assert (tmp_path / "out" / "a.png").is_file()
+    assert (tmp_path / "out" / "a.pdf").read_bytes().startswith(b"%PDF")
     assert read_segmentation(tmp_path / "out" / "a.seg.nrrd").geometry.shape == (1, 64, 48)
     assert section.ui.batchButton.text == "Start" and section.ui.batchFolderPathLineEdit.enabled
 
@@ -157,6 +159,7 @@ def test_the_choices_under_advanced_are_sent_as_far_as_they_apply(
     fill(panel, section, films, tmp_path / "out")
     parameters = panel.logic.getParameterNode()
     parameters.device, parameters.modality = Device.CPU, Modality.XR
+    section.ui.batchDicomCheckBox.checked = True
     section.ui.batchTruthsPathLineEdit.currentPath = str(films)
     section.ui.batchButton.click()
     section.ui.batchButton.click()
@@ -164,6 +167,7 @@ def test_the_choices_under_advanced_are_sent_as_far_as_they_apply(
     sent = process.arguments
     for option, value in (("--device", "cpu"), ("--modality", "XR"), ("--truth", str(films)), ("--model", FILM_MODEL)):
         assert sent[sent.index(option) + 1] == value
+    assert [sent[n + 1] for n, part in enumerate(sent) if part == "--suffix"] == [".seg.nrrd", ".dcm"]
     assert "--top-level" not in sent  # this model gives no vertebrae to be counted
 
 
