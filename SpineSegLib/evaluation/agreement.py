@@ -10,6 +10,7 @@ import numpy as np
 from SpineSegLib.errors import problem
 from SpineSegLib.evaluation.comparison import Comparison, Values, check_probabilities
 from SpineSegLib.evaluation.grids import finer_knowledge, on_the_grid_of
+from SpineSegLib.evaluation.kinds import of_shared_kinds
 from SpineSegLib.evaluation.metrics import (
     Instances,
     Settings,
@@ -68,6 +69,7 @@ def evaluate(
     *,
     probability: Image | None = None,
     settings: Settings | None = None,
+    shared_kinds: bool = False,
 ) -> Evaluation:
     """Measure how well `prediction` agrees with `truth`.
 
@@ -82,6 +84,7 @@ def evaluate(
     probability : of the union of all structures, 0…1; errors of probabilities are reported for the segments that
         carry their own, and overall for this one or else for the largest of theirs
     settings : tolerances and widths
+    shared_kinds : leave out of the truth the kinds of structure that the prediction has none of, and say so
 
     Raises
     ------
@@ -89,6 +92,9 @@ def evaluate(
     """
     settings, warnings = settings or Settings(), []
     check_probabilities(prediction)
+    if shared_kinds:
+        truth, note = of_shared_kinds(prediction, truth)
+        warnings += [note] if note else []
     chances = None if probability is None else _chances(probability, truth.geometry)
     prediction = on_the_grid_of(truth, prediction, warnings)
     geometry = finer_knowledge(prediction.geometry, truth.geometry)

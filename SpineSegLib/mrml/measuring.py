@@ -74,7 +74,8 @@ class Measurer(Jobs):
     ) -> None:
         """Measure a segmentation of the scene against another one, and return at once.
 
-        The prediction is put onto the truth's grid by nearest neighbour where they differ; a warning says so.
+        The prediction is put onto the truth's grid by nearest neighbour where they differ, and of the truth only the
+        kinds of structure count that the prediction has any of; warnings say so.
 
         Parameters
         ----------
@@ -170,7 +171,7 @@ class Measurer(Jobs):
             errorNode=errorNode,
             mapNode=mapNode,
             error=error,
-            warnings=tuple(self._evaluation.get("warnings", ())),
+            warnings=(*self._files.notes, *self._evaluation.get("warnings", ())),
         )
 
     def _folders_measured(self, outcome: Outcome) -> None:

@@ -28,15 +28,20 @@ class PairFiles:
     ----------
     prediction, truth : the files
     voxels : how many both have together
+    notes : what the user should know about them, in sentences
     """
 
     prediction: Path
     truth: Path
     voxels: int
+    notes: tuple[str, ...] = ()
 
 
 def sending_pair(predictionNode, truthNode, folder: str | Path) -> tuple[PairFiles, Callable[[], None]]:
     """Take a prediction and a truth out of the scene, their transforms applied, and return what writes their files.
+
+    The kinds of structure that the prediction has none of are left out of the truth: a truth often has more than a
+    model was made to find.
 
     Parameters
     ----------
@@ -52,6 +57,7 @@ def sending_pair(predictionNode, truthNode, folder: str | Path) -> tuple[PairFil
     ------
     InputError : one is missing or has no segments, both are the same, or a transform is not linear
     """
+    from SpineSegLib.evaluation.kinds import of_shared_kinds
     from SpineSegLib.io import write_segmentation
 
     for node, role in ((predictionNode, "prediction"), (truthNode, "truth")):
@@ -61,8 +67,11 @@ def sending_pair(predictionNode, truthNode, folder: str | Path) -> tuple[PairFil
         found = "it is chosen as prediction and as truth"
         raise problem(truthNode.GetName(), found, "two segmentations", "Choose another one")
     prediction, truth = segmentation_of(predictionNode), segmentation_of(truthNode)
+    truth, note = of_shared_kinds(prediction, truth)
     voxels = sum(math.prod(one.geometry.shape) for one in (prediction, truth))
-    files = PairFiles(Path(folder, "prediction.seg.nrrd"), Path(folder, "truth.seg.nrrd"), voxels)
+    files = PairFiles(
+        Path(folder, "prediction.seg.nrrd"), Path(folder, "truth.seg.nrrd"), voxels, (note,) if note else ()
+    )
 
     def write() -> None:
         write_segmentation(prediction, files.prediction)

@@ -125,11 +125,13 @@ class Runner(Jobs):
         if not self._exchange.has_truth:
             self._read()
             return
-        arguments = ["evaluate", str(self._exchange.result), str(self._exchange.truth), "--json"]
+        # A truth often has more kinds of structure than the model was made to find.
+        arguments = ["evaluate", str(self._exchange.result), str(self._exchange.truth), "--shared-kinds", "--json"]
         self._work(arguments, self._evaluated, "comparing: ")
 
     def _evaluated(self, outcome: Outcome) -> None:
         if outcome.state == DONE and isinstance(outcome.payload, dict):
+            self._warnings = (*self._warnings, *outcome.payload.get("warnings", ()))
             self._read(outcome.payload)
         else:
             self._read(error=outcome.error or "The comparison printed no numbers; see the log.")
