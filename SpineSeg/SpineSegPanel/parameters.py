@@ -4,7 +4,7 @@ from typing import Annotated
 
 from slicer import (
     vtkMRMLMarkupsFiducialNode,
-    vtkMRMLMarkupsLineNode,
+    vtkMRMLMarkupsNode,
     vtkMRMLScalarVolumeNode,
     vtkMRMLSegmentationNode,
     vtkMRMLTableNode,
@@ -32,7 +32,7 @@ class SpineSegParameterNode:
     vertebrae: Split = Split.AUTO
     keepProbability: bool = False
     refinedSegmentation: vtkMRMLSegmentationNode
-    splitLine: vtkMRMLMarkupsLineNode
+    splitMarkups: vtkMRMLMarkupsNode  # a line, or points
     addPoint: vtkMRMLMarkupsFiducialNode
     pointModel: str = ""
     evaluatedSegmentation: vtkMRMLSegmentationNode

@@ -31,13 +31,17 @@ class RefineSection(Section):
         ui = self.ui
         ui.levelComboBox.addItems(mrml.LEVELS)
         # Text, and what a click starts in the worker; the one that runs says Cancel.
-        self._runs = {ui.addButton: (_("Add"), self._add), ui.acceptButton: (_("Accept"), self._accept)}
-        for button in self._runs:
+        self._runs = {
+            ui.splitButton: (_("Split"), self._splitAtPoints),
+            ui.addButton: (_("Add"), self._add),
+            ui.acceptButton: (_("Accept"), self._accept),
+        }
+        for button in (ui.addButton, ui.acceptButton):
             button.connect("clicked(bool)", lambda checked, button=button: self._clicked(button))
+        ui.splitButton.connect("clicked(bool)", self.onSplit)
         self._steps = {
             ui.relabelButton: self._relabel,
             ui.mergeButton: lambda node, which: self.refiner.merge(node, which),
-            ui.splitButton: lambda node, which: self.refiner.split(node, which, self.parameterNode.splitLine),
             ui.removeButton: lambda node, which: self.refiner.remove(node, which),
         }
         for button, step in self._steps.items():
@@ -46,6 +50,7 @@ class RefineSection(Section):
         ui.redoButton.connect("clicked(bool)", lambda checked: self._correct(lambda node, which: self._redone(node)))
         ui.editorButton.connect("clicked(bool)", self.onEditor)
         ui.drawLineButton.connect("clicked(bool)", self.onDrawLine)
+        ui.placeSeedsButton.connect("clicked(bool)", self.onPlaceSeeds)
         ui.placePointButton.connect("clicked(bool)", self.onPlacePoint)
         ui.vertebraComboBox.connect("currentIndexChanged(int)", self.onVertebraChanged)
         ui.pointModelComboBox.connect("currentIndexChanged(int)", self.onModelChanged)
@@ -142,7 +147,7 @@ class RefineSection(Section):
         none = "" if node else _("Choose a segmentation")
         nothing = none or ("" if self._vertebrae else _("It has no vertebrae that are told apart"))
         last = _("It is the lowest") if at == len(self._vertebrae) - 1 else ""
-        line = "" if self.parameterNode.splitLine else _("Draw a line, or choose one")
+        line = "" if self.parameterNode.splitMarkups else _("Draw a line, or place a point in each part")
         for button, reason in (
             (ui.relabelButton, nothing),
             (ui.mergeButton, nothing or last),
@@ -193,12 +198,16 @@ class RefineSection(Section):
         """Do one correction, and show what there is now."""
         node = self.parameterNode.refinedSegmentation
         try:
-            notes = step(node, f"#{self.ui.vertebraComboBox.currentIndex + 1}")
+            notes = step(node, self._which())
             self._showIdle("\n".join(notes))
         except Exception as error:
             if not isinstance(error, mrml.InputError | RuntimeError):
                 logging.exception("SpineSeg: the correction failed")
             self._showIdle(str(error) or type(error).__name__, failed=True)
+
+    def _which(self) -> str:
+        """Return the chosen vertebra as the library names it: by its number from the top."""
+        return f"#{self.ui.vertebraComboBox.currentIndex + 1}"
 
     def _relabel(self, node, which: str) -> tuple[str, ...]:
         return self.refiner.relabel(node, which, mrml.LEVELS[self.ui.levelComboBox.currentIndex])
@@ -220,18 +229,30 @@ class RefineSection(Section):
 
     def onDrawLine(self, checked: bool) -> None:
         """Let the user click the two ends of a new line."""
-        self.parameterNode.splitLine = self._place("vtkMRMLMarkupsLineNode", _("Split"))
+        self.parameterNode.splitMarkups = self._place("vtkMRMLMarkupsLineNode", _("Split"))
+
+    def onPlaceSeeds(self, checked: bool) -> None:
+        """Let the user click once in each part."""
+        self.parameterNode.splitMarkups = self._place("vtkMRMLMarkupsFiducialNode", _("Part"), many=True)
+
+    def onSplit(self, checked: bool) -> None:
+        """Cut at a line at once; points go to the worker, which finds what lies around each."""
+        markupsNode = self.parameterNode.splitMarkups if self.parameterNode else None
+        if not self.busy and markupsNode is not None and markupsNode.IsA("vtkMRMLMarkupsLineNode"):
+            self._correct(lambda node, which: self.refiner.split(node, which, markupsNode))
+        else:
+            self._clicked(self.ui.splitButton)
 
     def onPlacePoint(self, checked: bool) -> None:
         """Let the user click in the vertebra that was missed."""
         self.parameterNode.addPoint = self._place("vtkMRMLMarkupsFiducialNode", _("Missed"))
 
-    def _place(self, kind: str, name: str):
+    def _place(self, kind: str, name: str, many: bool = False):
         node = slicer.mrmlScene.AddNewNodeByClass(kind, slicer.mrmlScene.GenerateUniqueName(name))
         node.CreateDefaultDisplayNodes()
         logic = slicer.modules.markups.logic()
         logic.SetActiveList(node)
-        logic.StartPlaceMode(False)
+        logic.StartPlaceMode(many)
         return node
 
     def _clicked(self, button) -> None:
@@ -250,6 +271,12 @@ class RefineSection(Section):
             if not isinstance(error, mrml.InputError | RuntimeError):
                 logging.exception("SpineSeg: the run could not be started")
             self._showIdle(str(error) or type(error).__name__, failed=True)
+
+    def _splitAtPoints(self) -> None:
+        ensure_dependencies(self.resourcePath("requirements.txt"), torch=False)
+        parameters = self.parameterNode
+        reports = {"onProgress": self.onProgress, "onLog": self.log, "onDone": self.onDone}
+        self.refiner.splitAtPoints(parameters.refinedSegmentation, self._which(), parameters.splitMarkups, **reports)
 
     def _add(self) -> None:
         ensure_dependencies(self.resourcePath("requirements.txt"))

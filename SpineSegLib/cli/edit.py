@@ -33,7 +33,9 @@ def add_to(commands: argparse._SubParsersAction) -> None:
     parser.add_argument("--relabel", nargs=2, metavar=pair, help="this one is LEVEL, and the rest follow", **step)
     parser.add_argument("--merge", nargs=2, metavar=("WHICH", "OTHER"), help="make one of two neighbours", **step)
     parser.add_argument("--split", nargs=3, metavar=points, help="cut one in two along a line", **step)
-    parser.add_argument("--split-seeds", nargs=3, metavar=points, help="part one from a point in each part", **step)
+    parser.add_argument(
+        "--split-seeds", nargs="+", metavar=("WHICH", "POINT"), help="part one from a point in each part", **step
+    )
     parser.add_argument("--remove", nargs=1, metavar="WHICH", help="take one away", **step)
     parser.add_argument(
         "--add", nargs=1, metavar="X,Y", help="add the one at this pixel of --image, as --model sees it", **step
@@ -59,6 +61,8 @@ class _Step(argparse.Action):
             values = [pixel(values[0])] if name == "add" else values
         except argparse.ArgumentTypeError as error:
             raise argparse.ArgumentError(self, str(error)) from error
+        if name == "split-seeds" and len(values) < 3:
+            raise argparse.ArgumentError(self, "expected WHICH and two points or more")
         setattr(namespace, self.dest, [*getattr(namespace, self.dest), (name, values)])
 
 

@@ -236,7 +236,41 @@ class Refiner(Jobs):
             arguments += ["--device", device]
             arguments += ["--modality", exchange.modality] if exchange.modality else []
             arguments += ["--weights", weightsFile] if weightsFile else []
-            self._edit(segmentationNode, arguments, self._added, write_volume, exchange.voxels)
+            self._edit(segmentationNode, arguments, self._put_back, write_volume, exchange.voxels)
+
+        self._begin(prepare, onProgress, onLog, onDone)
+
+    def splitAtPoints(
+        self,
+        segmentationNode,
+        which: str,
+        pointsNode,
+        *,
+        onProgress: Callable[[int, int, str], None] = _nobody,
+        onLog: Callable[[str], None] = _nobody,
+        onDone: Callable[[Refined], None] = _nobody,
+    ) -> None:
+        """Part a vertebra from the points of a vtkMRMLMarkupsFiducialNode, one in each part; return at once.
+
+        Parameters
+        ----------
+        which : as `relabel` takes it
+
+        Raises
+        ------
+        InputError : a node cannot be used, or a point lies elsewhere; nothing was started
+        RuntimeError : a run is in progress already
+        """
+        points = points_of(pointsNode, 2, "a point in each part", "Place a point in each part of the vertebra")
+
+        def prepare(folder: Path) -> None:
+            grid = grid_of(chosen(segmentationNode))
+            places = np.rint(grid.to_index(points)).astype(int)
+            if not ((places >= 0) & (places < grid.shape)).all():
+                found = "a point lies outside of the segmentation"
+                raise problem(pointsNode.GetName(), found, "a point in each part", "Move the point")
+            arguments = ["--split-seeds", which, *(",".join(map(str, place[::-1])) for place in places)]
+            self._edit(segmentationNode, arguments, self._put_back)
 
         self._begin(prepare, onProgress, onLog, onDone)
 
@@ -292,7 +326,7 @@ class Refiner(Jobs):
         self._before = replace(self._before, geometry=grid_of(node))
         return replace(found, geometry=self._before.geometry)
 
-    def _added(self, after: Segmentation, payload: dict) -> None:
+    def _put_back(self, after: Segmentation, payload: dict) -> None:
         self._put(self._node, self._before, after)
         self._succeed(segmentationNode=self._node, notes=tuple(payload.get("warnings", ())))
 

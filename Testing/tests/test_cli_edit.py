@@ -76,8 +76,22 @@ def test_one_step_that_fails_writes_nothing(path, tmp_path, capsys, steps, expec
     assert not out.exists()
     assert main(["edit", str(path), *steps]) == 1
     assert "--out" in capsys.readouterr().err
-    with pytest.raises(SystemExit):
-        main(["edit", str(path), "--split", "C3", "1", "2,3"])
+    for wrong in (["--split", "C3", "1", "2,3"], ["--split-seeds", "C3", "2,3"]):
+        with pytest.raises(SystemExit):
+            main(["edit", str(path), *wrong])
+    assert "two points or more" in capsys.readouterr().err
+
+
+def test_a_split_takes_a_voxel_in_each_of_many_parts(path, tmp_path):
+    out, before = tmp_path / "out.seg.nrrd", read_segmentation(path)
+    steps = ["--relabel", "#1", "C3", "--merge", "C3", "C4", "--merge", "C3", "C5"]
+    assert (
+        main(["edit", str(path), *steps, "--split-seeds", "C3", "8,6,14", "8,6,26", "8,6,20", "--out", str(out)]) == 0
+    )
+    found = read_segmentation(out)
+    assert [segment.name for segment in found.segments] == ["C3", "C4", "C5", "C6"]
+    for one, other in zip(found.segments, before.segments, strict=True):
+        assert (found.mask(one) == before.mask(other)).all()
 
 
 @pytest.fixture

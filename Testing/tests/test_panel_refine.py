@@ -105,7 +105,7 @@ def test_naming_merging_splitting_removing_and_undoing(section, bodies, film):
     line = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLMarkupsLineNode")
     for place in ([0, 31.2, 5], [0, 31.2, 30]):
         line.AddControlPointWorld(*geometry.to_world(np.array(place)))
-    ui.splitLineSelector.setCurrentNode(line)
+    ui.splitMarkupsSelector.setCurrentNode(line)
     choose(section, 2)
     click(ui.splitButton)
     assert listed(section) == ["C4", "C5", "C6", "C7"]
@@ -129,6 +129,47 @@ def names_to_id(node, name: str) -> str:
     return node.GetSegmentation().GetSegmentIdBySegmentName(name)
 
 
+def test_points_say_what_lies_apart(section, bodies, film, slicer_host):
+    """Three vertebrae that were taken for one come apart by a point in each, placed in any order."""
+    import slicer
+
+    ui, geometry = section.ui, volume_geometry(film)
+    choose(section, 0, "C4")
+    click(ui.relabelButton)
+    before = [
+        slicer.util.arrayFromSegmentBinaryLabelmap(bodies, names_to_id(bodies, f"C{n} body"), film) for n in (4, 5, 6)
+    ]
+    before = [mask.copy() for mask in before]
+    for _ in range(2):
+        choose(section, 0)
+        click(ui.mergeButton)
+    assert listed(section) == ["C4", "C7"]
+    choose(section, 0)
+    click(ui.placeSeedsButton)
+    points = section.parameterNode.splitMarkups
+    assert points.GetClassName() == "vtkMRMLMarkupsFiducialNode"
+    assert slicer.modules.markups.logic().GetActiveListID() == points.GetID()
+    click(ui.splitButton)
+    assert "0 points" in ui.refineStatusLabel.text and listed(section) == ["C4", "C7"]
+    for row in (25.6, 5.2, 16.0):
+        points.AddControlPointWorld(*geometry.to_world(np.array([0, row, 15.0])))
+    click(ui.splitButton)
+    assert ui.splitButton.text == "Cancel" and not ui.mergeButton.enabled
+    slicer_host.wait_until(lambda: not section.busy, timeout=WAIT)
+    assert ui.refineStatusLabel.styleSheet == "", ui.refineStatusLabel.text
+    assert ui.splitButton.text == "Split"
+    assert listed(section) == ["C4", "C5", "C6", "C7"]
+    for number, mask in zip((4, 5, 6), before, strict=True):
+        now = slicer.util.arrayFromSegmentBinaryLabelmap(bodies, names_to_id(bodies, f"C{number} body"), film)
+        assert (now == mask).all(), number
+    click(ui.undoButton)
+    assert listed(section) == ["C4", "C7"]
+    points.SetNthControlPointPositionWorld(0, 500.0, 500.0, 0.0)
+    click(ui.splitButton)
+    assert "outside" in ui.refineStatusLabel.text and ui.refineStatusLabel.styleSheet
+    assert not section.busy and listed(section) == ["C4", "C7"]
+
+
 def test_accepting_renews_the_results_table(section, panel, bodies, slicer_host):
     choose(section, 0, "C3")
     click(section.ui.relabelButton)
@@ -150,7 +191,7 @@ def test_a_line_and_a_point_are_placed_and_the_editor_needs_a_window(section, bo
     import slicer
 
     click(section.ui.drawLineButton)
-    assert section.parameterNode.splitLine.GetClassName() == "vtkMRMLMarkupsLineNode"
+    assert section.parameterNode.splitMarkups.GetClassName() == "vtkMRMLMarkupsLineNode"
     assert section.ui.splitButton.enabled
     click(section.ui.splitButton)
     assert "0 points" in section.ui.refineStatusLabel.text

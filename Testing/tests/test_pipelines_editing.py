@@ -215,6 +215,25 @@ def test_seeds_part_two_that_touch_in_a_waist():
         split_at_seeds(found, "C3", geometry.to_world(np.array([[0, 28, 20], [0, 52, 20]])))
 
 
+def test_every_seed_has_a_part_and_levels_go_on_downwards():
+    geometry = Geometry((1, 80, 40), np.diag([-0.4, -0.3, 1.0, 1.0]))
+    parts = np.zeros((4, *geometry.shape), bool)
+    for number in range(4):
+        parts[number, 0, 4 + 18 * number : 19 + 18 * number, 8:30] = True
+    waists = np.zeros(geometry.shape, bool)
+    waists[0, [19, 20, 21, 37, 38, 39], 18:21] = True
+    found = vertebrae_segmentation([parts[:3].any(axis=0) | waists, parts[3]], ["C3", "C6"], geometry)
+    seeds = geometry.to_world(np.array([[0, 47, 19], [0, 11, 19], [0, 29, 19]]))
+    split = split_at_seeds(found, "C3", seeds)
+    assert [s.name for s in split.segments] == ["C3", "C4", "C5", "C6"]
+    for name, part in zip(("C3", "C4", "C5", "C6"), parts, strict=True):
+        assert (split.mask(name) & ~waists == part).all(), name
+    assert (split.foreground == found.foreground).all()
+    for wrong, said in (([seeds[0]], "one point"), ([seeds[0], seeds[1], seeds[0]], "two points are one")):
+        with pytest.raises(InputError, match=said):
+            split_at_seeds(found, "C3", np.array(wrong))
+
+
 def test_one_that_was_missed_gets_the_level_between_its_neighbours(grid):
     found = stack(grid, ["C3", "C4", "C5", "C6"])
     missed, mask = remove(found, "C5"), found.mask("C5")

@@ -136,20 +136,17 @@ def split_at_line(segmentation: Segmentation, which: str, points: np.ndarray) ->
 
 
 def split_at_seeds(segmentation: Segmentation, which: str, seeds: np.ndarray) -> Segmentation:
-    """Part a vertebra into two by a watershed on the distance to its surface, from a point in each.
+    """Part a vertebra by a watershed on the distance to its surface, from a point in each part.
 
     Parameters
     ----------
     which : see `chain.find`
-    seeds : (2, 3) in the world (RAS), one in each part
+    seeds : (n, 3) in the world (RAS), one in each part, in any order; two or more
 
     Raises
     ------
-    InputError : no such vertebra, a point lies outside of it, or both lie in one voxel
+    InputError : no such vertebra, fewer than two points, one lies outside of it, or two lie in one voxel
     """
-    from scipy import ndimage
-    from skimage.segmentation import watershed
-
     vertebrae = vertebrae_of(segmentation)
     at = find(vertebrae, which, where="--split-seeds")
     name, union = vertebrae[at].name, _union(segmentation, vertebrae[at])
@@ -158,24 +155,38 @@ def split_at_seeds(segmentation: Segmentation, which: str, seeds: np.ndarray) ->
     inside = ((places >= 0) & (places < union.shape)).all(axis=1)
     if not all(ok and union[tuple(place)] for ok, place in zip(inside, places, strict=True)):
         raise problem(f"--split-seeds {name}", "a point lies outside of it", "a point in each part", "Move the point")
-    if (places[0] == places[1]).all():
-        raise problem(f"--split-seeds {name}", "both points are one", "a point in each part", "Give two points")
-    if (seeds[1] - seeds[0]) @ axis_at(vertebrae, at, segmentation) > 0:
-        places = places[::-1]
-    box = ndimage.find_objects(union.astype(np.uint8))[0]
-    part = union[box]
-    depth = ndimage.distance_transform_edt(np.pad(part, 1), sampling=segmentation.geometry.step)[1:-1, 1:-1, 1:-1]
-    markers = np.zeros(part.shape, np.int8)
+    if len(places) < 2 or len(np.unique(places, axis=0)) < len(places):
+        found = "two points are one" if len(places) > 1 else "there is one point"
+        raise problem(f"--split-seeds {name}", found, "a point in each part", "Give a point for each part")
+    places = places[np.argsort(-(seeds @ axis_at(vertebrae, at, segmentation)), kind="stable")]
+    parts = _watershed(union, places, segmentation.geometry.step)
+    for number, place in enumerate(places[1:], start=1):
+        # The rest has as many parts as there are points left, and its first one is named now.
+        share = 1 / (len(places) - number + 1)
+        segmentation = _divided(segmentation, vertebrae, at, parts == number, share)
+        # What is left of it has the next point in it.
+        vertebrae = vertebrae_of(segmentation)
+        at = next(n for n, one in enumerate(vertebrae) if _union(segmentation, one)[tuple(place)])
+    return segmentation
+
+
+def _watershed(mask: np.ndarray, places: np.ndarray, step: np.ndarray) -> np.ndarray:
+    """Return which place each voxel of a mask belongs to, counted from 1; 0 outside of the mask."""
+    from scipy import ndimage
+    from skimage.segmentation import watershed
+
+    box = ndimage.find_objects(mask.astype(np.uint8))[0]
+    part = mask[box]
+    depth = ndimage.distance_transform_edt(np.pad(part, 1), sampling=step)[1:-1, 1:-1, 1:-1]
+    markers = np.zeros(part.shape, np.int32)
     for number, place in enumerate(places, start=1):
         markers[tuple(place - [span.start for span in box])] = number
     found = watershed(-depth, markers, mask=part)
-    # A piece that touches neither goes to the part that is nearer.
-    nearest = ndimage.distance_transform_edt(
-        found == 0, sampling=segmentation.geometry.step, return_distances=False, return_indices=True
-    )
-    upper = np.zeros(union.shape, bool)
-    upper[box] = part & (found[tuple(nearest)] == 1)
-    return _divided(segmentation, vertebrae, at, upper)
+    # A piece that touches none goes to the part that is nearest.
+    nearest = ndimage.distance_transform_edt(found == 0, sampling=step, return_distances=False, return_indices=True)
+    parts = np.zeros(mask.shape, np.int32)
+    parts[box] = np.where(part, found[tuple(nearest)], 0)
+    return parts
 
 
 def add_mask(
@@ -281,12 +292,14 @@ def _normal(segmentation: Segmentation, along: np.ndarray, axis: np.ndarray) -> 
     return normal / length
 
 
-def _divided(segmentation: Segmentation, vertebrae: Sequence[Vertebra], at: int, upper: np.ndarray) -> Segmentation:
-    """Return it with a vertebra in two: `upper` and the rest."""
+def _divided(
+    segmentation: Segmentation, vertebrae: Sequence[Vertebra], at: int, upper: np.ndarray, share: float = 0.5
+) -> Segmentation:
+    """Return it with a vertebra in two: `upper` and the rest, which lies at `share` of the way to the next one."""
     vertebra = vertebrae[at]
     below = vertebrae[at + 1] if at + 1 < len(vertebrae) else None
     known = vertebra.level and (below is None or below.level)
-    level = level_between(vertebra.level, below and below.level) if known else None
+    level = level_between(vertebra.level, below and below.level, share) if known else None
     changes, last = [], max(vertebra.members)
     for number in vertebra.members:
         segment, kind = segmentation.segments[number], kind_of(segmentation.segments[number])
