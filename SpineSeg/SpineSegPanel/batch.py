@@ -176,6 +176,7 @@ class BatchSection(Section):
                 onDone=self.onDone,
             )
             self.ui.batchButton.enabled = True
+            self.ui.batchButton.setFocus()
         except Exception as error:
             # Whatever it is, the panel must come back; what the user can do nothing about goes to the log as well.
             if not isinstance(error, mrml.InputError | RuntimeError):
@@ -238,7 +239,7 @@ class BatchSection(Section):
     def _showIdle(self, text: str, failed: bool = False) -> None:
         for name in FIELDS:
             getattr(self.ui, name).enabled = True
-        self.ui.batchButton.text = _("Start")
+        self.ui.batchButton.text = _("&Start")
         self._say(text, failed)
         self.update()
 

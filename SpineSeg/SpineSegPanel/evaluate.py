@@ -5,6 +5,7 @@ from collections.abc import Callable
 from slicer.i18n import tr as _
 
 from SpineSegLib import mrml
+from SpineSegPanel.cells import show_numbers
 from SpineSegPanel.dependencies import ensure_dependencies
 from SpineSegPanel.runs import RunSection
 
@@ -37,9 +38,9 @@ class EvaluateSection(RunSection):
         super().__init__(parent, logic, resourcePath)
         ui = self.ui
         buttons = {
-            ui.measureButton: (_("Measure"), self._measure),
-            ui.measureFoldersButton: (_("Measure folders"), self._measureFolders),
-            ui.explainButton: (_("Explain"), self._explain),
+            ui.measureButton: (_("Meas&ure"), self._measure),
+            ui.measureFoldersButton: (_("Measure fo&lders"), self._measureFolders),
+            ui.explainButton: (_("Explai&n"), self._explain),
         }
         self.setButtons(buttons)
         ui.overlayButton.connect("clicked(bool)", self.onOverlay)
@@ -49,6 +50,7 @@ class EvaluateSection(RunSection):
                 "currentPathChanged(QString)", lambda path, parameter=parameter: self._pathChanged(parameter, path)
             )
         parent.connect("contentsCollapsed(bool)", lambda collapsed: self._showParts())
+        self._cells = show_numbers(ui.evaluateTableView)
         self._showTable(None)
         self._showIdle("")
 

@@ -29,32 +29,32 @@ class ExportSection(Section):
         # Text, end of the file's name, filter of the dialog, and what it is good for.
         self._buttons = {
             ui.segmentationButton: (
-                _("Segmentation"),
+                _("&Segmentation"),
                 ".seg.nrrd",
                 _("Segmentation (*.seg.nrrd)"),
                 _("Everything that Slicer knows of it: names, colours, codes, overlaps, confidence"),
             ),
             ui.dicomButton: (
-                _("DICOM SEG"),
+                _("&DICOM SEG"),
                 ".dcm",
                 _("DICOM segmentation (*.dcm)"),
                 _("For CT and MR from Slicer's DICOM database: refers to the series, for a PACS"),
             ),
             ui.labelsButton: (
-                _("Label picture"),
+                _("&Label picture"),
                 ".labels.png",
                 _("Label picture (*.labels.png)"),
                 _("For a radiograph: the labels alone, pixel for pixel"),
             ),
             ui.overlayButton: (
-                _("Overlay picture"),
+                _("&Overlay picture"),
                 ".png",
                 _("Overlay picture (*.png)"),
                 _("The labels on the image; of a volume its three fullest planes"),
             ),
-            ui.csvButton: (_("Table"), ".csv", _("Table (*.csv)"), _("Level, size and confidence of each structure")),
+            ui.csvButton: (_("&Table"), ".csv", _("Table (*.csv)"), _("Level, size and confidence of each structure")),
             ui.reportButton: (
-                _("Report"),
+                _("&Report"),
                 ".pdf",
                 _("Report (*.pdf *.html)"),
                 _("One page with picture, table, model and weights; no patient's name is on it"),
@@ -124,6 +124,7 @@ class ExportSection(Section):
                 onDone=self.onDone,
             )
             button.enabled = True
+            button.setFocus()
         except Exception as error:
             # Whatever it is, the panel must come back; what the user can do nothing about goes to the log as well.
             if not isinstance(error, mrml.InputError | RuntimeError):
@@ -133,9 +134,10 @@ class ExportSection(Section):
     def _asked(self, button) -> str:
         """Return the file that the user names, with a suffix that fits, or nothing."""
         text, suffix, files, _tip = self._buttons[button]
+        title = text.replace("&", "")
         # Not the volume's name: that of a DICOM series may tell who the patient is.
         first = str(Path(self._folder or qt.QDir.homePath(), f"spine{suffix}"))
-        path = qt.QFileDialog.getSaveFileName(slicer.util.mainWindow(), text, first, files)
+        path = qt.QFileDialog.getSaveFileName(slicer.util.mainWindow(), title, first, files)
         if not path:
             return ""
         self._folder = str(Path(path).parent)
@@ -146,7 +148,7 @@ class ExportSection(Section):
         if Path(longer).exists():
             # The dialog has asked about another name only.
             question = _("{path} exists already. Replace it?").format(path=longer)
-            return longer if slicer.util.confirmYesNoDisplay(question, windowTitle=text) else ""
+            return longer if slicer.util.confirmYesNoDisplay(question, windowTitle=title) else ""
         return longer
 
     def onProgress(self, step: int, of: int, what: str) -> None:

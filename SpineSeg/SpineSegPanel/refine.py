@@ -32,9 +32,9 @@ class RefineSection(Section):
         ui.levelComboBox.addItems(mrml.LEVELS)
         # Text, and what a click starts in the worker; the one that runs says Cancel.
         self._runs = {
-            ui.splitButton: (_("Split"), self._splitAtPoints),
-            ui.addButton: (_("Add"), self._add),
-            ui.acceptButton: (_("Accept"), self._accept),
+            ui.splitButton: (_("Spl&it"), self._splitAtPoints),
+            ui.addButton: (_("A&dd"), self._add),
+            ui.acceptButton: (_("A&ccept"), self._accept),
         }
         for button in (ui.addButton, ui.acceptButton):
             button.connect("clicked(bool)", lambda checked, button=button: self._clicked(button))
@@ -266,6 +266,7 @@ class RefineSection(Section):
         try:
             self._runs[button][1]()
             button.enabled = True
+            button.setFocus()
         except Exception as error:
             # Whatever it is, the panel must come back; what the user can do nothing about goes to the log as well.
             if not isinstance(error, mrml.InputError | RuntimeError):

@@ -5,6 +5,8 @@ from collections.abc import Callable
 import qt
 import slicer
 
+from SpineSegPanel.keyboard import let_labels_reach
+
 
 class Section:
     """A part of the panel that is folded away until it is needed.
@@ -39,6 +41,7 @@ class Section:
         layout.addWidget(widget)
         self.ui = slicer.util.childWidgetVariables(widget)
         widget.setMRMLScene(slicer.mrmlScene)
+        let_labels_reach(self.ui)
 
     def setParameterNode(self, parameterNode) -> None:
         """Follow a parameter node, or none."""

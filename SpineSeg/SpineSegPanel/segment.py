@@ -12,6 +12,7 @@ from SpineSegLib import mrml
 from SpineSegPanel.cells import show_numbers
 from SpineSegPanel.choices import Split
 from SpineSegPanel.dependencies import ensure_dependencies
+from SpineSegPanel.keyboard import let_labels_reach
 from SpineSegPanel.status import style_of, time_left
 
 
@@ -34,6 +35,7 @@ class SegmentPart:
         ui.copyLogButton.connect("clicked(bool)", self.onCopyLog)
         ui.metricsCollapsibleButton.visible = False
         self._cells = show_numbers(ui.metricsTableView)
+        let_labels_reach(ui)
         self._showIdle("")
 
     def setParameterNode(self, parameterNode) -> None:
@@ -148,6 +150,7 @@ class SegmentPart:
             self._start()
             # A run may be over already, and Apply has then been set as it must be.
             self.ui.applyButton.enabled = self.ui.applyButton.enabled or self.logic.busy
+            self.ui.applyButton.setFocus()
         except Exception as error:
             # Whatever it is, the panel must come back; what the user can do nothing about goes to the log as well.
             if not isinstance(error, mrml.InputError | RuntimeError):
@@ -245,7 +248,7 @@ class SegmentPart:
     def _showIdle(self, text: str, failed: bool = False) -> None:
         self.ui.inputsCollapsibleButton.enabled = True
         self.ui.advancedCollapsibleButton.enabled = True
-        self.ui.applyButton.text = _("Apply")
+        self.ui.applyButton.text = _("&Apply")
         self.ui.progressBar.visible = False
         self.ui.statusLabel.styleSheet = style_of(self.ui.statusLabel, failed)
         self.ui.statusLabel.text = html.escape(text).replace("\n", "<br>")

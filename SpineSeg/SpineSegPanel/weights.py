@@ -37,14 +37,14 @@ class WeightsSection(RunSection):
         self.keeper = mrml.WeightsKeeper(logic.worker)
         ui, self._rows = self.ui, []
         buttons = {
-            ui.verifyButton: (_("Verify"), self._verify),
-            ui.verifyAllButton: (_("Verify all"), self._verifyAll),
-            ui.deleteButton: (_("Delete"), self._delete),
-            ui.installFileButton: (_("Install"), self._installFile),
-            ui.installAddressButton: (_("Download"), self._installAddress),
-            ui.folderButton: (_("Use"), self._useFolder),
-            ui.writeBundleButton: (_("Write bundle"), self._writeBundle),
-            ui.installBundleButton: (_("Install bundle"), self._installBundle),
+            ui.verifyButton: (_("Verif&y"), self._verify),
+            ui.verifyAllButton: (_("Ve&rify all"), self._verifyAll),
+            ui.deleteButton: (_("Dele&te"), self._delete),
+            ui.installFileButton: (_("&Install"), self._installFile),
+            ui.installAddressButton: (_("&Download"), self._installAddress),
+            ui.folderButton: (_("&Use"), self._useFolder),
+            ui.writeBundleButton: (_("&Write bundle"), self._writeBundle),
+            ui.installBundleButton: (_("I&nstall bundle"), self._installBundle),
         }
         self.setButtons(buttons)
         ui.weightsTable.connect("itemSelectionChanged()", self.update)

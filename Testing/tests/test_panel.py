@@ -153,7 +153,7 @@ def test_apply_segments_with_the_real_worker_and_compares_with_the_truth(panel, 
     assert panel.ui.applyButton.text == "Cancel"
     assert not panel.ui.inputsCollapsibleButton.enabled
     slicer_host.wait_until(lambda: not panel.logic.busy, timeout=120)
-    assert panel.ui.applyButton.text == "Apply"
+    assert panel.ui.applyButton.text == "&Apply"
     assert panel.ui.statusLabel.text.startswith("Done in "), panel.ui.statusLabel.text
     assert len(steps) > 3
     assert run_folders() == folders
@@ -202,7 +202,7 @@ def test_cancel_half_way_leaves_scene_and_disk_as_they_were(panel, volume, weigh
     assert panel.ui.statusLabel.text == "Stopping …"
     slicer_host.wait_until(lambda: not panel.logic.busy, timeout=120)
     assert panel.ui.statusLabel.text == "Cancelled. Nothing was changed."
-    assert panel.ui.applyButton.text == "Apply"
+    assert panel.ui.applyButton.text == "&Apply"
     assert node_ids() == before
     assert run_folders() == folders
     assert (slicer.util.arrayFromSegmentBinaryLabelmap(output, segment, volume) == before_mask).all()
@@ -262,7 +262,7 @@ def test_closing_the_scene_ends_the_run(panel, volume, weights, slicer_host, sce
     assert run_folders() == folders
     process.wait(timeout=30)
     slicer_host.process_events()
-    assert panel.ui.applyButton.text == "Apply"
+    assert panel.ui.applyButton.text == "&Apply"
     assert scene.GetNumberOfNodesByClass("vtkMRMLSegmentationNode") == 0
 
 

@@ -80,7 +80,7 @@ def test_a_folder_with_a_damaged_film_ends_in_a_table_that_says_so(panel, sectio
     assert (tmp_path / "out" / "a.png").is_file()
     assert (tmp_path / "out" / "a.pdf").read_bytes().startswith(b"%PDF")
     assert read_segmentation(tmp_path / "out" / "a.seg.nrrd").geometry.shape == (1, 64, 48)
-    assert section.ui.batchButton.text == "Start" and section.ui.batchFolderPathLineEdit.enabled
+    assert section.ui.batchButton.text == "&Start" and section.ui.batchFolderPathLineEdit.enabled
 
 
 class Process:

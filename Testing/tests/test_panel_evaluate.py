@@ -234,7 +234,7 @@ def test_pairs_that_cannot_be_compared_give_one_line_and_leave_the_scene(panel, 
         assert expected in status
         assert "<br>" not in status
         assert section(panel).ui.evaluateStatusLabel.styleSheet
-        assert section(panel).ui.measureButton.text == "Measure"
+        assert section(panel).ui.measureButton.text == "Meas&ure"
     assert {node.GetID() for node in slicer.util.getNodesByClass("vtkMRMLNode")} == before
     assert slicer_host.displayed == []
 
@@ -385,7 +385,7 @@ def test_cancel_between_two_cases_leaves_scene_and_disk_as_they_were(panel, case
     section(panel).ui.measureFoldersButton.click()
     slicer_host.wait_until(lambda: not section(panel).busy, timeout=WAIT)
     assert section(panel).ui.evaluateStatusLabel.text == "Cancelled. Nothing was changed."
-    assert section(panel).ui.measureFoldersButton.text == "Measure folders"
+    assert section(panel).ui.measureFoldersButton.text == "Measure fo&lders"
     assert section(panel).ui.predictionsPathLineEdit.enabled
     assert scene.GetNumberOfNodesByClass("vtkMRMLTableNode") == tables
     assert run_folders() == folders
@@ -401,7 +401,7 @@ def test_closing_the_scene_ends_the_measurement(panel, cases, slicer_host, scene
     process.wait(timeout=WAIT)
     slicer_host.process_events()
     assert section(panel).ui.evaluateStatusLabel.text == "Cancelled: the scene was closed."
-    assert section(panel).ui.measureFoldersButton.text == "Measure folders"
+    assert section(panel).ui.measureFoldersButton.text == "Measure fo&lders"
     assert scene.GetNumberOfNodesByClass("vtkMRMLTableNode") == 0
 
 

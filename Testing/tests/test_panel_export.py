@@ -157,5 +157,5 @@ def test_a_run_is_forgotten_when_the_scene_is_closed(panel, section, film, tmp_p
     section.ui.csvButton.click()
     assert section.busy and section.ui.csvButton.text == "Cancel"
     scene.Clear(0)
-    assert not section.busy and section.ui.csvButton.text == "Table"
+    assert not section.busy and section.ui.csvButton.text == "&Table"
     assert not (tmp_path / "a.csv").exists()

@@ -157,7 +157,7 @@ def test_points_say_what_lies_apart(section, bodies, film, slicer_host):
     assert ui.splitButton.text == "Cancel" and not ui.mergeButton.enabled
     slicer_host.wait_until(lambda: not section.busy, timeout=WAIT)
     assert ui.refineStatusLabel.styleSheet == "", ui.refineStatusLabel.text
-    assert ui.splitButton.text == "Split"
+    assert ui.splitButton.text == "Spl&it"
     assert listed(section) == ["C4", "C5", "C6", "C7"]
     for number, mask in zip((4, 5, 6), before, strict=True):
         now = slicer.util.arrayFromSegmentBinaryLabelmap(bodies, names_to_id(bodies, f"C{number} body"), film)
@@ -178,7 +178,7 @@ def test_accepting_renews_the_results_table(section, panel, bodies, slicer_host)
     assert not section.ui.relabelButton.enabled
     slicer_host.wait_until(lambda: not section.busy, timeout=WAIT)
     assert section.ui.refineStatusLabel.styleSheet == "", section.ui.refineStatusLabel.text
-    assert section.ui.acceptButton.text == "Accept"
+    assert section.ui.acceptButton.text == "A&ccept"
     assert "Accepted" in section.ui.refineStatusLabel.text
     table = section.parameterNode.metricsTable.GetTable()
     assert [table.GetValueByName(row, "Structure").ToString() for row in range(4)] == [

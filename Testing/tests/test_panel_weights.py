@@ -133,7 +133,7 @@ def test_what_goes_wrong_is_told_and_the_panel_comes_back(section, slicer_host, 
     button = section.ui.installFileButton
     assert click(slicer_host, section, button) == "w: no such &lt;file&gt;; expected one. Look."
     assert section.ui.weightsStatusLabel.styleSheet == style_of(section.ui.weightsStatusLabel, True) != ""
-    assert button.text == "Install" and button.enabled and section.ui.weightsTable.enabled
+    assert button.text == "&Install" and button.enabled and section.ui.weightsTable.enabled
     worker.answers["install --dry-run"] = ("", 3)
     assert "Cancelled" in click(slicer_host, section, button)
     worker.answers["install --dry-run"] = (OFFER, 0)
@@ -202,7 +202,7 @@ def test_closing_the_scene_lets_go_of_a_run(section, slicer_host, scene):
     section.ui.verifyAllButton.click()
     assert section.busy and section.ui.verifyAllButton.text == "Cancel" and not section.ui.deleteButton.enabled
     scene.Clear(0)
-    assert not section.busy and section.ui.verifyAllButton.text == "Verify all"
+    assert not section.busy and section.ui.verifyAllButton.text == "Ve&rify all"
     slicer_host.wait_until(lambda: not section.keeper.busy, timeout=30)
     assert not files[0].parent.exists()
 
