@@ -215,6 +215,25 @@ def test_seeds_part_two_that_touch_in_a_waist():
         split_at_seeds(found, "C3", geometry.to_world(np.array([[0, 28, 20], [0, 52, 20]])))
 
 
+@pytest.mark.parametrize("seeds", [[[0, 6, 9], [0, 24, 20]], [[0, 19, 29], [0, 35, 8]], [[0, 18, 18], [0, 22, 18]]])
+def test_seeds_may_lie_anywhere_in_their_parts(seeds):
+    geometry = Geometry((1, 60, 40), np.diag([-0.4, -0.3, 1.0, 1.0]))
+    both = np.zeros(geometry.shape, bool)
+    both[0, 5:20, 8:30] = both[0, 21:36, 8:30] = both[0, 20, 13:24] = True
+    found = vertebrae_segmentation([both], ["C3"], geometry)
+    split = split_at_seeds(found, "C3", geometry.to_world(np.array(seeds)))
+    assert split.mask("C3")[0, :20].sum() == both[0, :20].sum()
+    assert split.mask("C4")[0, 21:].sum() == both[0, 21:].sum()
+
+
+def test_seeds_in_one_part_still_part_it(grid):
+    found = stack(grid, ["C4", "C5"])
+    voxels = np.argwhere(found.mask("C4"))
+    split = split_at_seeds(found, "C4", grid.to_world(voxels[[0, -1]]))
+    assert split.mask("C4").any() and len(split.segments) == 3
+    assert sum(np.count_nonzero(split.mask(segment)) for segment in split.segments[:2]) == len(voxels)
+
+
 def test_every_seed_has_a_part_and_levels_go_on_downwards():
     geometry = Geometry((1, 80, 40), np.diag([-0.4, -0.3, 1.0, 1.0]))
     parts = np.zeros((4, *geometry.shape), bool)

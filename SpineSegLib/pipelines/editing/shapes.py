@@ -138,6 +138,8 @@ def split_at_line(segmentation: Segmentation, which: str, points: np.ndarray) ->
 def split_at_seeds(segmentation: Segmentation, which: str, seeds: np.ndarray) -> Segmentation:
     """Part a vertebra by a watershed on the distance to its surface, from a point in each part.
 
+    A point stands for the middle of the part that it lies in, unless that is one for several points.
+
     Parameters
     ----------
     which : see `chain.find`
@@ -177,16 +179,35 @@ def _watershed(mask: np.ndarray, places: np.ndarray, step: np.ndarray) -> np.nda
 
     box = ndimage.find_objects(mask.astype(np.uint8))[0]
     part = mask[box]
-    depth = ndimage.distance_transform_edt(np.pad(part, 1), sampling=step)[1:-1, 1:-1, 1:-1]
+    # A film has no surface in front and behind.
+    around = [(int(count > 1),) * 2 for count in mask.shape]
+    depth = ndimage.distance_transform_edt(np.pad(part, around), sampling=step)
+    depth = depth[tuple(slice(before, before + n) for (before, _), n in zip(around, part.shape, strict=True))]
+    # Ridges are jagged on a grid: on the way to the middle nothing is to stop a point.
+    hills = ndimage.gaussian_filter(depth, 1.5)
+    ways = [_uphill(hills, tuple(int(n - span.start) for n, span in zip(place, box, strict=True))) for place in places]
+    summits = [way[-1] for way in ways]
     markers = np.zeros(part.shape, np.int32)
-    for number, place in enumerate(places, start=1):
-        markers[tuple(place - [span.start for span in box])] = number
+    for number, way in enumerate(ways, start=1):
+        for place in way if summits.count(way[-1]) == 1 else way[:1]:
+            markers[place] = number
     found = watershed(-depth, markers, mask=part)
     # A piece that touches none goes to the part that is nearest.
     nearest = ndimage.distance_transform_edt(found == 0, sampling=step, return_distances=False, return_indices=True)
     parts = np.zeros(mask.shape, np.int32)
     parts[box] = np.where(part, found[tuple(nearest)], 0)
     return parts
+
+
+def _uphill(height: np.ndarray, start: tuple[int, ...]) -> list[tuple[int, ...]]:
+    """Return the steepest way from a voxel of an array to a summit, step by step to a neighbour."""
+    way = [start]
+    while True:
+        low = [max(0, n - 1) for n in way[-1]]
+        near = height[tuple(slice(a, n + 2) for a, n in zip(low, way[-1], strict=True))]
+        if near.max() <= height[way[-1]]:
+            return way
+        way.append(tuple(int(a + n) for a, n in zip(low, np.unravel_index(near.argmax(), near.shape), strict=True)))
 
 
 def add_mask(
