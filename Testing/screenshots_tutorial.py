@@ -9,6 +9,8 @@ through what can go wrong. What the pictures show is what came out. They are sma
 from __future__ import annotations
 
 import argparse
+import os
+import shutil
 import sys
 import tempfile
 from pathlib import Path
@@ -96,7 +98,9 @@ class Camera:
         self._write("tutorial-2-choose", self._panel())
 
     def _running(self) -> None:
+        self._fold()
         self.state("running", self.tutorial.panel)
+        self._fold(False)
 
     def _result(self) -> None:
         self._write("tutorial-3-result", self._panel(), self._film_view(LARGE))
@@ -138,7 +142,7 @@ class Camera:
     def state(self, name: str, panel) -> None:
         """Keep a picture of the panel's upper part in a state, light and dark."""
         for theme in ("light", "dark"):
-            with dressed(theme, panel.ui.statusLabel):
+            with dressed(theme, panel.ui.statusLabel, panel.ui.modelLabel):
                 self._states[name, theme] = self._panel(panel)
 
     def states(self) -> None:
@@ -149,11 +153,11 @@ class Camera:
         dark = [self._states[name, "dark"] for name in ("done", "failed")]
         self._write("states-dark", *dark)
 
-    def _fold(self) -> None:
-        """Fold what a step does not need."""
+    def _fold(self, folded: bool = True) -> None:
+        """Fold what a step does not need, or unfold it."""
         ui = self.tutorial.ui
-        ui.inputsCollapsibleButton.collapsed = True
-        ui.metricsCollapsibleButton.collapsed = True
+        ui.inputsCollapsibleButton.collapsed = folded
+        ui.metricsCollapsibleButton.collapsed = folded
 
     def _panel(self, panel=None):
         """Return a picture of the panel as high as it needs."""
@@ -197,16 +201,20 @@ def make_states(tutorial: Tutorial, camera: Camera) -> None:
     """Bring the panel into each state that needs a word, by what brings a user there."""
     panel, ui = tutorial.panel, tutorial.ui
     tutorial.section("")
+    ui.metricsCollapsibleButton.collapsed = True
     ui.inputsCollapsibleButton.collapsed = False
-    ui.metricsCollapsibleButton.collapsed = False
     camera.state("done", panel)
     camera.state("weights", choose_absent(panel))
+    ui.inputsCollapsibleButton.collapsed = True
     choose(panel, MODEL)
     with without_torch():
         ui.applyButton.click()
     camera.state("torch", panel)
-    ui.weightsPathLineEdit.currentPath = str(ROOT / "Resources" / "Models" / "unet-xray-small.safetensors")
+    other = camera.work / "unet-xray-small.safetensors"
+    shutil.copy(ROOT / "Resources" / "Models" / other.name, other)
+    ui.weightsPathLineEdit.currentPath = str(other)
     tutorial.click(ui.applyButton, lambda: panel.logic.busy)
+    ui.statusLabel.text = ui.statusLabel.text.replace(f"{camera.work}{os.sep}", "")
     camera.state("failed", panel)
     ui.weightsPathLineEdit.currentPath = ""
     ui.applyButton.click()

@@ -100,7 +100,7 @@ def dressed(theme: str, *labels) -> Iterator[None]:
 
     Parameters
     ----------
-    labels : whose red was chosen for the other theme
+    labels : whose red, or links, were chosen for the other theme
     """
     if theme == "light":
         yield
@@ -115,15 +115,21 @@ def dressed(theme: str, *labels) -> Iterator[None]:
     for role in ("WindowText", "Text", "ButtonText"):
         palette.setColor(qt.QPalette.Disabled, getattr(qt.QPalette, role), qt.QColor(DIM))
     qt.QApplication.setPalette(palette)
-    styles = [label.styleSheet for label in labels]
-    for label in labels:
-        label.styleSheet = style_of(label, bool(label.styleSheet))
+    looks = [(label.styleSheet, label.text) for label in labels]
+
+    def renew(failed_style) -> None:
+        # A text's links and a style sheet keep the colours of the theme in which they were set.
+        for label, (style, text) in zip(labels, looks, strict=True):
+            label.styleSheet = label.text = ""
+            qt.QApplication.processEvents()
+            label.styleSheet, label.text = failed_style(label, style), text
+
+    renew(lambda label, style: style_of(label, bool(style)))
     try:
         yield
     finally:
         qt.QApplication.setPalette(before)
-        for label, style in zip(labels, styles, strict=True):
-            label.styleSheet = style
+        renew(lambda label, style: style)
 
 
 @contextlib.contextmanager
