@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import shutil
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
@@ -11,6 +12,7 @@ from SpineSegLib.cli.about import About
 from SpineSegLib.cli.console import held_back
 from SpineSegLib.errors import InputError, problem
 from SpineSegLib.image import Image, Segmentation
+from SpineSegLib.io.suffixes import sidecar_of
 from SpineSegLib.progress import Progress
 
 LABELS = ".labels.png"
@@ -21,6 +23,8 @@ TABLE = ".csv"
 REPORTS = (".html", ".pdf")
 KINDS = (*SUFFIXES, DICOM, TABLE, *REPORTS)
 """All suffixes that there is a writer for."""
+_WITH_SIDECAR = (".nii.gz", LABELS)
+"""Those that come with a file of the labels' names."""
 
 
 def check_outputs(outputs: Sequence[Path], image: Path, *, suffixes: Sequence[str] = SUFFIXES) -> None:
@@ -82,6 +86,10 @@ def write_outputs(
         stages = {path.parent: stack.enter_context(_staging(path.parent)) for path in outputs}
         for number, path in enumerate(outputs):
             report(number, len(outputs), f"writing {path.name}")
+            beside = sidecar_of(path)
+            if path.name.lower().endswith(_WITH_SIDECAR) and beside.is_file():
+                # What another program keeps there stays, and is not known to the writer elsewhere.
+                shutil.copyfile(beside, stages[path.parent] / beside.name)
             try:
                 warnings += _write(image, segmentation, stages[path.parent] / path.name, about)
             except InputError as error:

@@ -191,6 +191,18 @@ def test_a_copy_of_a_series_is_exported_with_the_series_beside_it(oblique, tmp_p
     assert np.array_equal(read_segmentation(out).foreground.sum(), mask.sum())
 
 
+def test_what_another_program_keeps_beside_an_output_stays(radiograph, labels, tmp_path):
+    names = ("spine.nii.gz", "spine.labels.png", "other.seg.nrrd")
+    beside = [tmp_path / name for name in ("spine.json", "spine.labels.json", "other.json")]
+    for file in beside:
+        file.write_text('{"EchoTime": 0.1}', encoding="utf-8")
+    outputs = [word for name in names for word in ("--output", str(tmp_path / name))]
+    assert main(["export", str(radiograph), str(labels[0]), *outputs]) == 0
+    found = [json.loads(file.read_text(encoding="utf-8")) for file in beside]
+    assert [each["EchoTime"] for each in found] == [0.1] * 3
+    assert [set(each.get("labels", {}).values()) for each in found] == [{"C5 body", "C6 body"}] * 2 + [set()]
+
+
 def test_what_cannot_be_written_is_told_before_the_work(radiograph, labels, tmp_path, capsys):
     inputs = [str(radiograph), str(labels[0])]
     before = left_in(tmp_path)
