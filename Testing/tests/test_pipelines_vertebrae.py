@@ -12,7 +12,8 @@ from SpineSegLib.models import card
 from SpineSegLib.models.cards import Card
 from SpineSegLib.pipelines import run as run_module
 from SpineSegLib.pipelines.vertebrae import split_into_vertebrae
-from SpineSegLib.pipelines.vertebrae.cuts import find_cuts
+from SpineSegLib.pipelines.vertebrae.cuts import Cut, find_cuts
+from SpineSegLib.pipelines.vertebrae.ends import cut_off, without_fragments
 
 SPACING, HEIGHT = 26.0, 20.0
 
@@ -137,6 +138,42 @@ def test_processes_of_a_vertebra_that_is_cut_off_stay_with_what_is_left_of_it():
     split = split_into_vertebrae(labels > 0, geometry)
     assert len(split.segmentation.segments) == 5
     assert min(scores(split, labels)) > 0.8
+
+
+@pytest.mark.parametrize("height", [-13.0, -15.0])
+def test_the_tip_of_a_process_at_the_edge_is_a_vertebra_of_its_own_and_doubtful(height):
+    geometry = grid(steps=(0.9, 1.1, 1.2))
+    labels = truth(geometry)
+    # The image ends below the uppermost body: nothing but the tip of its spinous process is in view, behind the next.
+    shown = int(np.floor(geometry.to_index(np.array([0, 0, 2 * SPACING + height]))[0])) + 1
+    labels = labels[:shown]
+    assert 0 < (labels == 1).sum() < 0.06 * (labels == 3).sum()
+    split = split_into_vertebrae(labels > 0, geometry.cropped([0, 0, 0], labels.shape), top_level="T9")
+    assert names(split) == ["T9 (doubtful)", "T10", "T11", "T12", "L1"]
+    assert min(scores(split, labels)) > 0.8
+    assert any(note.startswith("T9 is doubtful: the image's edge cuts it off") for note in split.notes)
+    assert any("--top-level T8" in note for note in split.notes)
+
+
+def test_a_small_part_is_a_vertebra_only_where_the_image_ends():
+    numbers = np.repeat(np.arange(5), 20)[:, None, None] * np.ones((1, 20, 20), int)
+    numbers[20:40] = 0
+    numbers[38:40, :5, :12] = 1  # 120 mm³ of 8000
+    edge = np.zeros(numbers.shape, bool)
+    cuts = [Cut(at, 0.0, 0.0, 0.0) for at in (40.0, 60.0, 80.0)]
+    found, left = without_fragments(numbers, cuts, edge)
+    assert found.max() == 3 and left == cuts[1:]
+    assert (found[38:60] == np.where(numbers[38:60] > 0, 1, 0)).all()
+    edge[38] = True
+    found, left = without_fragments(numbers, cuts, edge)
+    assert (found == numbers).all() and left == cuts
+    assert cut_off(found, edge, 4) == {0: 120.0}
+    # Less than a hundredth of a vertebra counts where nothing touches it, unless it is a speck.
+    numbers[39] = 0
+    numbers[38, :5, 7:] = 0  # 35 mm³
+    assert without_fragments(numbers, cuts, edge)[0].max() == 4
+    numbers[38, 3:] = 0
+    assert without_fragments(numbers, cuts, edge)[0].max() == 3
 
 
 def test_a_mask_without_discs_is_one_doubtful_vertebra():

@@ -8,12 +8,14 @@ import numpy as np
 from scipy import ndimage
 
 from SpineSegLib.anatomy import Structure
+from SpineSegLib.errors import InputError
 from SpineSegLib.image import Geometry, Reorientation, Segment, Segmentation, resample
 from SpineSegLib.pipelines.levels import DOUBTFUL, gap_notes, numbered, probable_gaps, structures_at
 from SpineSegLib.pipelines.vertebrae.arches import partings
 from SpineSegLib.pipelines.vertebrae.assign import assigned
 from SpineSegLib.pipelines.vertebrae.axis import Axis, axis_of
 from SpineSegLib.pipelines.vertebrae.cuts import Cut, filling, find_cuts, tilted
+from SpineSegLib.pipelines.vertebrae.ends import cut_off, without_fragments
 
 STEP = 1.0
 """Grid on which the work is done, mm: joints are about that wide."""
@@ -26,9 +28,6 @@ FILLED = 0.5
 
 UNLIKE = 1.4
 """A vertebra is doubtful that is so many times higher or lower than its neighbours."""
-
-FRAGMENT = 0.04
-"""What is smaller than this share of a usual vertebra is counted to its neighbour: tips of processes at the edges."""
 
 BROAD = 1.5
 """The last one is the sacrum where its section is so many times that of the vertebra above it."""
@@ -74,13 +73,18 @@ def split_into_vertebrae(mask: np.ndarray, geometry: Geometry, *, top_level: str
     axis = axis_of(inside, STEP)
     cuts = _cuts(inside, axis) if axis else []
     numbers, cuts, sacrum = _numbers(inside, axis, cuts) if cuts else (inside.astype(int), [], False)
+    edge = _at_edge(inside.shape, box, upright.shape)
+    numbers, cuts = without_fragments(numbers, cuts, edge) if cuts else (numbers, cuts)
     labels = np.zeros(upright.shape, np.uint8)
     # The grid may end a little within the image's, hence the margin.
     around = grid.cropped([-2, -2, -2], np.array(grid.shape) + 2)
     numbers_here = resample(np.pad(_spread(numbers), 2, mode="edge").astype(np.uint8), around, here, order=0)
     labels[box] = np.where(upright[box], numbers_here, 0)
     count = int(numbers.max())
-    doubts = _doubts(count, cuts, sacrum)
+    ends = cut_off(numbers, edge, count - sacrum)
+    doubts = _doubts(count, cuts, sacrum) | {
+        n: f"the image's edge cuts it off, {size / 1000:.1f} ml are in view" for n, size in ends.items()
+    }
     levels = _levels(count - sacrum, top_level)
     described = structures_at(levels)
     if sacrum:
@@ -89,9 +93,12 @@ def split_into_vertebrae(mask: np.ndarray, geometry: Geometry, *, top_level: str
     centres = np.array(ndimage.center_of_mass(numbers > 0, numbers, range(1, count + 1)))
     notes = [f"{described[n][1]} is {DOUBTFUL}: {why}." for n, why in sorted(doubts.items())]
     # The sacrum's middle lies far below, and a gap above it means nothing.
-    notes += gap_notes(names, probable_gaps(centres[: count - sacrum] * STEP))
+    whole = [n for n in range(count - sacrum) if n not in ends]
+    notes += gap_notes([names[n] for n in whole], probable_gaps(centres[whole] * STEP))
     if top_level is None:
         notes.append(_advice(count - sacrum, sacrum))
+    elif 0 in ends and whole:
+        notes += _began_with_a_tip(top_level, whole[0])
     segments = [(structure, name, colour) for (structure, _, colour), name in zip(described, names, strict=True)]
     return Split(_segmentation(np.ascontiguousarray(turn.undo(labels)), segments, geometry), tuple(notes))
 
@@ -100,6 +107,17 @@ def _with_margin(box: tuple[slice, ...], shape: tuple[int, ...], margin: int = 2
     return tuple(
         slice(max(part.start - margin, 0), min(part.stop + margin, n)) for part, n in zip(box, shape, strict=True)
     )
+
+
+def _at_edge(shape: tuple[int, ...], box: tuple[slice, ...], whole: tuple[int, ...]) -> np.ndarray:
+    """Return where the grid of a box within the image, isotropic and of this shape, ends with the image."""
+    edge = np.zeros(shape, bool)
+    for axis, (part, n) in enumerate(zip(box, whole, strict=True)):
+        ends = np.moveaxis(edge, axis, 0)
+        # Two voxels: the grid may end a little within the image's.
+        ends[:2] |= part.start == 0
+        ends[-2:] |= part.stop == n
+    return edge
 
 
 def _cuts(mask: np.ndarray, axis: Axis) -> list[Cut]:
@@ -135,7 +153,7 @@ def _numbers(mask: np.ndarray, axis: Axis, cuts: list[Cut]) -> tuple[np.ndarray,
         cuts.append(replace(last, at=last.at + heights[-1], filled=0.0))
         heights = np.append(heights, heights[-1])
         numbers = parts()
-    return *_without_fragments(numbers, cuts), sacrum
+    return numbers, cuts, sacrum
 
 
 def _ends_in_sacrum(numbers: np.ndarray, along: np.ndarray, last: float, height: float) -> bool:
@@ -156,20 +174,6 @@ def _ends_in_sacrum(numbers: np.ndarray, along: np.ndarray, last: float, height:
     return bool(length > 0.3 * height and section > BROAD * len(above) / height)
 
 
-def _without_fragments(numbers: np.ndarray, cuts: list[Cut]) -> tuple[np.ndarray, list[Cut]]:
-    """Count fragments at both ends to their neighbours, and the numbers from 1 without gaps."""
-    sizes = np.bincount(numbers.ravel(), minlength=len(cuts) + 2)
-    sizes[0] = 0
-    least = FRAGMENT * np.median(sizes[sizes > 0])
-    large = np.flatnonzero(sizes > least)
-    # Whole vertebrae are few where the image shows little: then everything is kept.
-    kept = large if len(large) else np.flatnonzero(sizes)
-    nearest = np.abs(np.arange(len(sizes))[:, None] - kept[None]).argmin(axis=1)
-    table = 1 + nearest
-    table[0] = 0
-    return table[numbers], [cuts[number - 2] for number in kept[1:]]
-
-
 def _doubts(count: int, cuts: list[Cut], sacrum: bool) -> dict[int, str]:
     """Return why vertebrae, by number from 0, are doubtful."""
     if count < 2:
@@ -187,6 +191,19 @@ def _doubts(count: int, cuts: list[Cut], sacrum: bool) -> dict[int, str]:
                 if not (sacrum and near == count - 1):
                     doubts[near] = f"{100 * cut.filled:.0f} % of a disc beside it is filled"
     return doubts
+
+
+def _began_with_a_tip(top_level: str, tips: int) -> list[str]:
+    """Return a warning: who names a vertebra from the picture means one whose body is seen."""
+    try:
+        higher = numbered(tips + 1, at=tips, level=top_level)[0]
+    except InputError:  # there is none so far above
+        return []
+    few = (
+        f"{tips} of which the image's edge leaves little" if tips > 1 else "one of which the image's edge leaves little"
+    )
+    which = f"{top_level} is the uppermost of them" if tips > 1 else f"{top_level} is that one"
+    return [f"Counting begins with {few}: {which}. To name the first that is well in view so: --top-level {higher}."]
 
 
 def _levels(count: int, top_level: str | None) -> list[str | None]:
