@@ -92,7 +92,11 @@ def test_three_vertebrae_in_view_are_found_and_not_misnamed(model, necks):
             truth, layers=tuple(layer[:, span].copy() for layer in truth.layers), geometry=geometry
         )
         result = found_in(cut, model)
-        assert vertebrae(result, without_cut_off(part)).instances.identified_percent > 60
+        shown = [one for one in vertebrae(result, part).each if one.level in ("C4", "C5", "C6")]
+        assert len(shown) == 3
+        # YOLO-UNet does without C4, whose upper neighbour is missing; SpineFM does not.
+        least = 3 if model.name == "spinefm-cervical-small" else 2
+        assert sum(bool(one.found_as) and one.dice > 0.85 for one in shown) >= least
         assert never_wrong_in_silence(result, without_cut_off(part))
 
 
