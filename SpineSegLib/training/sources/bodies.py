@@ -12,12 +12,10 @@ import numpy as np
 import torch
 
 from SpineSegLib.anatomy import LEVELS, neighbours
-from SpineSegLib.datasets import Case
 from SpineSegLib.errors import problem
 from SpineSegLib.models.preprocess import Letterbox, fitted
 from SpineSegLib.models.spine_patches import patch_around
-from SpineSegLib.training.augment import augmentation as augmentation_of
-from SpineSegLib.training.sources.volumes import Targets
+from SpineSegLib.training.sources.pictured import PicturedSource
 
 AROUND = 0.125
 """What is augmented reaches over each edge of the patch by this share of it, so that turning brings in no corners."""
@@ -77,60 +75,32 @@ class Film:
         return bool(0 <= point[0] <= columns - 1 and 0 <= point[1] <= rows - 1)
 
 
-class BodySource(torch.utils.data.Dataset):
+class BodySource(PicturedSource):
     """Common to sources that draw from single bodies; films are read once and kept as the pipeline sees them.
 
     Parameters
     ----------
-    cases : labelled radiographs
-    targets : see `targets_of`; structures of their kinds are bodies
-    card_input : of the model card
-    seed : of what is drawn
-    samples : samples an epoch; every case once where it is None
-    augmentation : steps, see `augment`
+    augmentation : steps, see `augment`; none that moves the middle
     kinds : structure kinds that are bodies, instead of the targets'; a ``sacrum`` counts as S1
     least : share of its neighbour's area below which what the film's edge left of a body is none
-    shuffle : draw the order anew in each epoch
+    settings : of `PicturedSource`
     """
 
     def __init__(
         self,
-        cases: Sequence[Case],
-        targets: Targets,
-        card_input: Mapping,
-        *,
-        seed: int,
-        samples: int | None = None,
+        *arguments,
         augmentation: Sequence[Mapping] = (),
         kinds: Sequence[str] | None = None,
         least: float = 0.3,
-        shuffle: bool = True,
+        **settings,
     ):
         moving = sorted({str(step.get("name")) for step in augmentation} & set(MOVING))
         if moving:
             found = f"augmentation {', '.join(moving)}"
             raise problem("recipe", found, "steps that leave the middle where it is", "Use jitter of the source")
-        self.cases, self.input, self.seed = list(cases), card_input, seed
-        self.kinds = frozenset(kinds or ()) or frozenset().union(*(target.kinds for target in targets))
-        self.least, self.shuffle, self.samples = least, shuffle, samples or len(self.cases)
-        self.augment = augmentation_of(augmentation) if augmentation else None
-        self.kept: dict[int, Film] = {}
-        self.epoch, self.order = -1, np.arange(self.samples) % max(1, len(self.cases))
-
-    def __len__(self) -> int:
-        return self.samples
-
-    def set_epoch(self, epoch: int) -> None:
-        """Draw the order of an epoch."""
-        self.epoch = epoch
-        if self.shuffle:
-            random = np.random.default_rng([self.seed, epoch])
-            rounds = -(-self.samples // len(self.cases))
-            self.order = np.concatenate([random.permutation(len(self.cases)) for _ in range(rounds)])[: self.samples]
-
-    def random(self, index: int) -> np.random.Generator:
-        """Return what draws sample `index` of this epoch."""
-        return np.random.default_rng([self.seed, max(self.epoch, 0), 1_000_000 + index])
+        super().__init__(*arguments, augmentation=augmentation, **settings)
+        self.kinds = frozenset(kinds or ()) or frozenset().union(*(target.kinds for target in self.targets))
+        self.least = least
 
     def usable(self, film: Film) -> bool:
         """Return whether samples can be drawn from a film."""
@@ -151,11 +121,7 @@ class BodySource(torch.utils.data.Dataset):
     def film(self, number: int) -> Film:
         """Return a case at the network's size, read when it is needed first."""
         if number not in self.kept:
-            case = self.cases[number]
-            image, labels = case.load()
-            if not image.geometry.is_2d:
-                found = f"{case.name} is a volume of {image.geometry.shape[0]} slices"
-                raise problem("data", found, "single pictures", "Choose another reader")
+            image, labels = self.read(number)
             _, down, across = image.geometry.step
             box = Letterbox(image.array.shape[1:], int(self.input["size"][0]), aspect=down / across)
             masks = {}

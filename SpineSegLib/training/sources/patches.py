@@ -2,27 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator
 
 import numpy as np
 import torch
 from scipy import ndimage
 
 from SpineSegLib.anatomy import COLLECTIVES
-from SpineSegLib.datasets import Case
 from SpineSegLib.errors import problem
 from SpineSegLib.image import Segmentation
 from SpineSegLib.models.crops import Crop, scaled
 from SpineSegLib.models.preprocess import smoothed
-from SpineSegLib.training.augment import augmentation as augmentation_of
-from SpineSegLib.training.sources.volumes import Targets
+from SpineSegLib.training.sources.pictured import PicturedSource
 
 SHOWN = ("own", "all")
 AROUND = 1.25
 """Side of what is augmented over the patch that is then cut out of its middle, so that turning brings in no corners."""
 
 
-class PatchSource(torch.utils.data.Dataset):
+class PatchSource(PicturedSource):
     """Vertebrae cut out of radiographs or single slices, at the place of a detector's imprecise boxes.
 
     A sample is (channels, size, size) in 0…1 and the mask (1, size, size) of the vertebra in its middle. Each draws a
@@ -31,58 +29,32 @@ class PatchSource(torch.utils.data.Dataset):
 
     Parameters
     ----------
-    cases : labelled pictures
     targets : see `targets_of`; structures of their kinds are vertebrae, each by itself. What is labelled as one
         ("bodies") falls into its connected parts
-    card_input : of the model card
-    seed : of the augmentation, the boxes and the order
     size : pixels of the patch, the card's ``patch``
     margin : around the box, the pipeline's; see `SpineSegLib.models.crops.Crop`
     jitter : how far each edge of a box lies from its place at most, as a share of the box's side
     shows : ``"own"``: the mask of this vertebra; ``"all"``: of every one in the patch, as a binary set has it
     least : share of its picture's largest vertebra below which a part is none
-    samples : samples an epoch; every case once where it is None
-    augmentation : steps, see `augment`
-    shuffle : draw the order anew in each epoch
+    settings : of `PicturedSource`
     """
 
     def __init__(
         self,
-        cases: Sequence[Case],
-        targets: Targets,
-        card_input: Mapping,
-        *,
-        seed: int,
+        *arguments,
         size: int,
         margin: float = 0.125,
         jitter: float = 0.1,
         shows: str = "own",
         least: float = 0.05,
-        samples: int | None = None,
-        augmentation: Sequence[Mapping] = (),
-        shuffle: bool = True,
+        **settings,
     ):
+        super().__init__(*arguments, **settings)
         if shows not in SHOWN or not 0 <= jitter < 0.5:
             found = f"shows {shows!r}, jitter {jitter!r}"
             raise problem("recipe", found, f"{' or '.join(SHOWN)}, and 0 to 0.5", "Correct the recipe")
-        self.cases, self.input, self.seed = list(cases), card_input, seed
-        self.kinds = frozenset().union(*(target.kinds for target in targets))
+        self.kinds = frozenset().union(*(target.kinds for target in self.targets))
         self.size, self.margin, self.jitter, self.shows, self.least = size, margin, jitter, shows, least
-        self.augment = augmentation_of(augmentation) if augmentation else None
-        self.samples, self.shuffle = samples or len(self.cases), shuffle
-        self.kept: dict[int, list[tuple[np.ndarray, np.ndarray, tuple[float, ...]]]] = {}
-        self.epoch, self.order = -1, np.arange(self.samples) % max(1, len(self.cases))
-
-    def __len__(self) -> int:
-        return self.samples
-
-    def set_epoch(self, epoch: int) -> None:
-        """Draw the order of an epoch."""
-        self.epoch = epoch
-        if self.shuffle:
-            random = np.random.default_rng([self.seed, epoch])
-            rounds = -(-self.samples // len(self.cases))
-            self.order = np.concatenate([random.permutation(len(self.cases)) for _ in range(rounds)])[: self.samples]
 
     def require_labels(self) -> None:
         """Read cases until one has a vertebra; ValueError when none has."""
@@ -91,7 +63,7 @@ class PatchSource(torch.utils.data.Dataset):
             raise ValueError(msg)
 
     def __getitem__(self, index: int) -> tuple[torch.Tensor, torch.Tensor]:
-        random = np.random.default_rng([self.seed, max(self.epoch, 0), 1_000_000 + index])
+        random = self.random(index)
         number = int(self.order[index])
         # A slice beside the spine shows none; the next one that does stands in.
         choices = next(filter(None, (self._vertebrae((number + n) % len(self.cases)) for n in range(len(self.cases)))))
@@ -121,11 +93,7 @@ class PatchSource(torch.utils.data.Dataset):
         Surroundings are uint8; of the masks, 1 is the target and 2 what the picture reaches, added up.
         """
         if number not in self.kept:
-            case = self.cases[number]
-            image, labels = case.load()
-            if not image.geometry.is_2d:
-                found = f"{case.name} is a volume of {image.geometry.shape[0]} slices"
-                raise problem("data", found, "single pictures", "Choose a reader of slices")
+            image, labels = self.read(number)
             _, down, across = image.geometry.step
             picture = smoothed(image.array[0], self.input["intensity"]).astype(np.float32)
             masks = list(self._masks(labels))

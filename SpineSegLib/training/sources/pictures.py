@@ -2,20 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-
 import numpy as np
 import torch
 
-from SpineSegLib.datasets import Case
-from SpineSegLib.errors import problem
 from SpineSegLib.image import Segmentation
 from SpineSegLib.models.preprocess import Letterbox, fitted, scale_intensity, smoothed
-from SpineSegLib.training.augment import augmentation as augmentation_of
-from SpineSegLib.training.sources.volumes import Targets, masks_of
+from SpineSegLib.training.sources.pictured import PicturedSource
+from SpineSegLib.training.sources.volumes import masks_of
 
 
-class PictureSource(torch.utils.data.Dataset):
+class PictureSource(PicturedSource):
     """Radiographs or single slices, each fitted into the network's square as in use.
 
     A sample is (channels, size, size) in 0…1 and its masks (outputs, size, size). Pictures are read once and kept at
@@ -23,49 +19,15 @@ class PictureSource(torch.utils.data.Dataset):
 
     Parameters
     ----------
-    cases : labelled pictures
-    targets : see `targets_of`
-    card_input : of the model card
-    seed : of the augmentation and of the order
-    samples : samples an epoch; every case once where it is None
     size : pixels of the square; the card's unless given
-    augmentation : steps, see `augment`
     raw : augment before the intensities are scaled, so that crops and contrasts are scaled as in use; papers augment
         what is scaled already
-    shuffle : draw the order anew in each epoch
+    settings : of `PicturedSource`
     """
 
-    def __init__(
-        self,
-        cases: Sequence[Case],
-        targets: Targets,
-        card_input: Mapping,
-        *,
-        seed: int,
-        samples: int | None = None,
-        size: int | None = None,
-        augmentation: Sequence[Mapping] = (),
-        raw: bool = False,
-        shuffle: bool = True,
-    ):
-        self.cases, self.targets, self.input, self.seed = list(cases), targets, card_input, seed
-        self.size = size or int(card_input["size"][0])
-        self.augment = augmentation_of(augmentation) if augmentation else None
-        self.raw, self.shuffle = raw, shuffle
-        self.samples = samples or len(self.cases)
-        self.kept: dict[int, tuple[np.ndarray, np.ndarray]] = {}
-        self.epoch, self.order = -1, np.arange(self.samples) % max(1, len(self.cases))
-
-    def __len__(self) -> int:
-        return self.samples
-
-    def set_epoch(self, epoch: int) -> None:
-        """Draw the order of an epoch."""
-        self.epoch = epoch
-        if self.shuffle:
-            random = np.random.default_rng([self.seed, epoch])
-            rounds = -(-self.samples // len(self.cases))
-            self.order = np.concatenate([random.permutation(len(self.cases)) for _ in range(rounds)])[: self.samples]
+    def __init__(self, *arguments, size: int | None = None, raw: bool = False, **settings):
+        super().__init__(*arguments, **settings)
+        self.size, self.raw = size or int(self.input["size"][0]), raw
 
     def require_labels(self) -> None:
         """Read cases until each output has been seen in one.
@@ -91,11 +53,10 @@ class PictureSource(torch.utils.data.Dataset):
 
     def augmented(self, index: int) -> tuple[torch.Tensor, np.ndarray]:
         """Return a sample's picture (channels, size, size) and its masks (n, size, size), float32."""
-        random = np.random.default_rng([self.seed, max(self.epoch, 0), 1_000_000 + index])
         picture, masks = self._case(int(self.order[index]))
         picture, masks = picture.astype(np.float32), masks.astype(np.float32)
         if self.augment:
-            picture, masks = self.augment(picture, masks, random)
+            picture, masks = self.augment(picture, masks, self.random(index))
         if self.raw:
             picture = scale_intensity(picture, self.input["intensity"])
         box = Letterbox(picture.shape, self.size)
@@ -109,11 +70,7 @@ class PictureSource(torch.utils.data.Dataset):
     def _case(self, number: int) -> tuple[np.ndarray, np.ndarray]:
         """Return a picture and its masks at the network's size, read when they are needed first."""
         if number not in self.kept:
-            case = self.cases[number]
-            image, labels = case.load()
-            if not image.geometry.is_2d:
-                found = f"{case.name} is a volume of {image.geometry.shape[0]} slices"
-                raise problem("data", found, "single pictures", "Choose the source 'slices' or another reader")
+            image, labels = self.read(number)
             _, down, across = image.geometry.step
             box = Letterbox(image.array.shape[1:], self.size, aspect=down / across)
             masks = [box.shrink(mask[0], labels=True) for mask in self.masks(labels, number)]
