@@ -294,8 +294,8 @@ def fit(
         )
         trainer.fit(
             module,
-            _loader(training, recipe.batch, drop_last=len(training) >= recipe.batch),
-            _loader(validation, recipe.batch),
+            loader(training, recipe.batch, drop_last=len(training) >= recipe.batch),
+            loader(validation, recipe.batch),
             ckpt_path=str(checkpoint) if resume and checkpoint.exists() else None,
             weights_only=True,
         )
@@ -305,7 +305,8 @@ def fit(
         module.load_state_dict(state)
 
 
-def _loader(source, batch: int, *, drop_last: bool = False) -> DataLoader:
+def loader(source, batch: int, *, drop_last: bool = False) -> DataLoader:
+    """Return the batches of a source, in its own order."""
     return DataLoader(source, batch_size=batch, drop_last=drop_last, collate_fn=getattr(source, "collate", None))
 
 

@@ -25,7 +25,8 @@ from SpineSegLib.models import card as find_card
 from SpineSegLib.models.weights import save_weights
 from SpineSegLib.networks import build
 from SpineSegLib.progress import Progress, silent
-from SpineSegLib.training.fit import _loader as loader
+from SpineSegLib.training.fit import loader
+from SpineSegLib.training.parts import make_folder, parts_of, split_of
 from SpineSegLib.training.pruning.groups import Structure, structure_of
 from SpineSegLib.training.pruning.masks import filter_masks, hold, unit_masks, zero
 from SpineSegLib.training.pruning.measure import example_for, loss_of, milliseconds_of, score_of, size_of
@@ -33,9 +34,6 @@ from SpineSegLib.training.pruning.removal import choose, removed
 from SpineSegLib.training.pruning.report import Row, read_report, write_report
 from SpineSegLib.training.pruning.sensitivity import sensitivity
 from SpineSegLib.training.recipe import Recipe, read_recipe
-from SpineSegLib.training.run import _parts as parts_of
-from SpineSegLib.training.run import _prepare as prepare_folder
-from SpineSegLib.training.run import _split as split_of
 from SpineSegLib.training.run import train
 from SpineSegLib.training.sources.pairs import pair_of
 
@@ -124,7 +122,7 @@ def prune(
     card, plan, out = find_card(model), plan or Plan(), Path(out)
     recipe = replace(read_recipe(recipe or card.name), model=str(model))
     recipe = replace(recipe, data=reader or recipe.data)
-    prepare_folder(out, resume)
+    make_folder(out, resume)
     if (out / START).exists() and not resume:
         raise problem(out, "an unfinished run", "an empty or new folder", "Go on with --resume, or name another folder")
     network = load_network(card, weights)
