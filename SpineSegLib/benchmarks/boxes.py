@@ -14,7 +14,7 @@ from SpineSegLib.image import Geometry, Image
 from SpineSegLib.models import Card, card
 from SpineSegLib.networks import build
 from SpineSegLib.pipelines.run import Runner
-from SpineSegLib.pipelines.yolo.boxwise import yolo_unet as pipeline
+from SpineSegLib.pipelines.yolo.boxwise import boxwise
 from SpineSegLib.progress import silent
 
 VERTEBRAE = 8
@@ -78,7 +78,7 @@ def yolo_unet(repeats: int) -> list[Row]:
 def _run(image: Image, model: Card, network: nn.Module, precision: str) -> None:
     run = Runner(network, "cpu", precision)
     arguments = {**model.pipeline["arguments"], "top_level": "C2"}
-    found = pipeline(image, model, run, report=silent, **arguments)
+    found = boxwise(image, model, run, report=silent, **arguments)
     if len(found.segments) != VERTEBRAE:
         msg = f"{len(found.segments)} vertebrae were found, expected {VERTEBRAE}: {' '.join(run.notes)}"
         raise AssertionError(msg)

@@ -96,7 +96,7 @@ def _pipelines() -> Mapping[str, Callable]:
     from SpineSegLib.pipelines.spinefm import spinefm
     from SpineSegLib.pipelines.spinefm.prompt import spinefm_point
     from SpineSegLib.pipelines.whole_image import whole_image
-    from SpineSegLib.pipelines.yolo.boxwise import yolo_seg, yolo_unet
+    from SpineSegLib.pipelines.yolo.boxwise import boxwise
     from SpineSegLib.pipelines.yolo.parts import in_parts
 
     return {
@@ -107,8 +107,8 @@ def _pipelines() -> Mapping[str, Callable]:
         "spinefm": spinefm,
         "spinefm-point": spinefm_point,
         "whole-image": whole_image,
-        "yolo-seg": yolo_seg,
-        "yolo-unet": yolo_unet,
+        "yolo-seg": boxwise,
+        "yolo-unet": boxwise,
     }
 
 

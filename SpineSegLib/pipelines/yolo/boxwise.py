@@ -7,7 +7,7 @@ rejected, and the rest is pasted back at the picture's size.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -28,7 +28,7 @@ from SpineSegLib.progress import Progress
 Tracks = Sequence[dict[int, int]]
 
 
-def yolo_unet(
+def boxwise(
     image: Image,
     card: Card,
     run: Runner,
@@ -50,13 +50,15 @@ def yolo_unet(
 ) -> Segmentation:
     """Segment the vertebrae in a radiograph, a sagittal slice or every sagittal slice of a volume.
 
+    A network with a segmenter looks into each box by itself; of one without, the detector's own masks are taken.
+
     Parameters
     ----------
     classes : the level that each class of the detector means; None where it means none
     score : least score of a box (the paper gives none)
     iou : a box that overlaps a better one by more is left out (the paper gives none)
     most : boxes a picture
-    margin : around a box, as a share of its longer side (the paper gives none)
+    margin : around a box that the segmenter sees, as a share of its longer side (the paper gives none)
     threshold : probability above which a pixel belongs to the vertebra
     keep_fraction : see `large_parts`; of each vertebra
     gap, tall : see `SpineSegLib.pipelines.yolo.chain`
@@ -69,71 +71,37 @@ def yolo_unet(
     ------
     InputError : a single slice that is not sagittal; a wrong `top_level`
     """
-
-    def patches(views: Views, found: Sequence[Boxes], tracks: Tracks) -> Iterator[Piece]:
-        segment = replace(run, network=run.network.segmenter)
-        size, progress = run.network.patch, _share(report, 50, 100)
-        return _patches(views, card, segment, found, tracks, size, margin, batch, progress)
-
-    how = {"score": score, "iou": iou, "most": most, "report": _share(report, 0, 50)}
-    limits = {"threshold": threshold, "keep_fraction": keep_fraction, "gap": gap, "tall": tall}
-    limits |= {"top_level": top_level, "keep_probability": keep_probability}
-    views = _views(image, card, volumes)
-    return _boxwise(image, card, run, views, run.network.detector, patches, classes, how, limits)
-
-
-def yolo_seg(
-    image: Image,
-    card: Card,
-    run: Runner,
-    *,
-    report: Progress,
-    classes: Sequence[str | None] = (None,),
-    score: float = 0.25,
-    iou: float = 0.45,
-    most: int = 40,
-    threshold: float = 0.5,
-    keep_fraction: float = 0.0,
-    gap: float = 1.6,
-    tall: float = 1.6,
-    volumes: bool = False,
-    top_level: str | None = None,
-    keep_probability: bool = False,
-) -> Segmentation:
-    """Segment with the masks that the detector itself gives (paper 002's YOLOv11 alone); else as `yolo_unet`."""
-
-    def masks(views: Views, found: Sequence[Boxes], tracks: Tracks) -> Iterator[Piece]:
-        box = letterbox_of(views, card)
-        whole = tuple(slice(0, side) for side in box.shape)
-        for number, track in enumerate(tracks):
-            for picture, each in track.items():
-                yield number, picture, whole, box.undo(found[picture].masks[each])
-
-    how = {"score": score, "iou": iou, "most": most, "report": _share(report, 0, 90)}
-    limits = {"threshold": threshold, "keep_fraction": keep_fraction, "gap": gap, "tall": tall}
-    limits |= {"top_level": top_level, "keep_probability": keep_probability}
-    return _boxwise(image, card, run, _views(image, card, volumes), run.network, masks, classes, how, limits)
-
-
-def _boxwise(
-    image: Image,
-    card: Card,
-    run: Runner,
-    views: Views,
-    detector: torch.nn.Module,
-    pieces_of: Callable[[Views, Sequence[Boxes], Tracks], Iterator[Piece]],
-    classes: Sequence[str | None],
-    how: Mapping[str, object],
-    limits: Mapping[str, object],
-) -> Segmentation:
-    """Return what is in the boxes of a detector; an empty segmentation, and a note, where it finds none."""
-    views, found = right_way_up(views, card, run, detector, **how)
+    if not (volumes or image.geometry.is_2d):
+        found = f"it has {image.geometry.shape[0]} slices and {card.name} takes a single picture"
+        raise problem("image", found, "an image that the model was made for", "Choose another model or image")
+    detector, segmenter = getattr(run.network, "detector", run.network), getattr(run.network, "segmenter", None)
+    looking, rest = (_share(report, *part) for part in ((0, 50), (50, 100)))
+    views = views_of(image)
+    views, found = right_way_up(views, card, run, detector, score=score, iou=iou, most=most, report=looking)
     middle, tracks = followed(found)
     if not tracks:
-        run.notes.append(NOTHING.format(how["score"]))
+        run.notes.append(NOTHING.format(score))
         return vertebrae_segmentation([], [], image.geometry, kind=kind_of(card))
-    told = [(float(found[middle].scores[n]), _level(classes, found[middle], n)) for n in range(len(tracks))]
-    return assembled(image, card, run, views, pieces_of(views, found, tracks), told=told, middle=middle, **limits)
+    if segmenter is None:
+        pieces = _masks(views, card, found, tracks)
+    else:
+        segment = replace(run, network=segmenter)
+        pieces = _patches(views, card, segment, found, tracks, run.network.patch, margin, batch, rest)
+    return assembled(
+        image,
+        card,
+        run,
+        views,
+        pieces,
+        told=[(float(found[middle].scores[n]), _level(classes, found[middle], n)) for n in range(len(tracks))],
+        middle=middle,
+        threshold=threshold,
+        keep_fraction=keep_fraction,
+        top_level=top_level,
+        gap=gap,
+        tall=tall,
+        keep_probability=keep_probability,
+    )
 
 
 def _share(report: Progress, start: int, stop: int) -> Progress:
@@ -141,16 +109,18 @@ def _share(report: Progress, start: int, stop: int) -> Progress:
     return lambda step, of, what: report(start + (stop - start) * step // max(of, 1), 100, what)
 
 
-def _views(image: Image, card: Card, volumes: bool) -> Views:
-    if not (volumes or image.geometry.is_2d):
-        found = f"it has {image.geometry.shape[0]} slices and {card.name} takes a single picture"
-        raise problem("image", found, "an image that the model was made for", "Choose another model or image")
-    return views_of(image)
-
-
 def _level(classes: Sequence[str | None], found: Boxes, number: int) -> str | None:
     label = int(found.labels[number])
     return classes[label] if label < len(classes) else None
+
+
+def _masks(views: Views, card: Card, found: Sequence[Boxes], tracks: Tracks) -> Iterator[Piece]:
+    """Yield the detector's own masks."""
+    box = letterbox_of(views, card)
+    whole = tuple(slice(0, side) for side in box.shape)
+    for number, track in enumerate(tracks):
+        for picture, each in track.items():
+            yield number, picture, whole, box.undo(found[picture].masks[each])
 
 
 def _patches(

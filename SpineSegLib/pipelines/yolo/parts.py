@@ -41,7 +41,7 @@ def in_parts(
     threshold : probability above which a pixel belongs to a vertebra
     keep_fraction : a part is a vertebra when it has at least this share of the largest one's pixels
     gap, tall : see `SpineSegLib.pipelines.yolo.chain`; what is too high for a vertebra is reported there
-    top_level, keep_probability : as of `yolo_unet`
+    top_level, keep_probability : as of `boxwise`
     """
     import torch
 
