@@ -204,9 +204,10 @@ def make_states(tutorial: Tutorial, camera: Camera) -> None:
     ui.metricsCollapsibleButton.collapsed = True
     ui.inputsCollapsibleButton.collapsed = False
     camera.state("done", panel)
-    camera.state("weights", choose_absent(panel))
+    tutorial.choose_model(next(choice.name for choice in panel.segment.choices if choice.weights == "absent"))
+    camera.state("weights", panel)
     ui.inputsCollapsibleButton.collapsed = True
-    choose(panel, MODEL)
+    tutorial.choose_model(MODEL)
     with without_torch():
         ui.applyButton.click()
     camera.state("torch", panel)
@@ -222,18 +223,6 @@ def make_states(tutorial: Tutorial, camera: Camera) -> None:
     ui.applyButton.click()
     host.wait_until(lambda: not panel.logic.busy, timeout=WAIT)
     camera.state("cancelled", panel)
-
-
-def choose(panel, model: str) -> None:
-    """Choose a model."""
-    panel.ui.modelComboBox.currentIndex = [choice.name for choice in panel.segment.choices].index(model)
-    host.process_events()
-
-
-def choose_absent(panel):
-    """Choose the first model without weights; return the panel."""
-    choose(panel, next(choice.name for choice in panel.segment.choices if choice.weights == "absent"))
-    return panel
 
 
 if __name__ == "__main__":

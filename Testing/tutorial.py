@@ -77,14 +77,16 @@ class Tutorial:
         self.truth.SetDisplayVisibility(False)  # the eye in the module Data
 
     def choose(self) -> None:
-        """Choose the volume; the model that fits is chosen already."""
+        """Choose the volume and the model."""
         self.ui.inputVolumeSelector.setCurrentNode(self.film)
         host.process_events()
-        chosen = self.panel.logic.getParameterNode().modelName
-        if chosen != MODEL:
-            msg = f"the panel offers {chosen} first; expected {MODEL}, as the tutorial says"
-            raise RuntimeError(msg)
+        self.choose_model(MODEL)
         self.look("choose")
+
+    def choose_model(self, name: str) -> None:
+        """Choose a model of the list."""
+        self.ui.modelComboBox.currentIndex = [choice.name for choice in self.panel.segment.choices].index(name)
+        host.process_events()
 
     def apply(self) -> None:
         """Segment, and read the table."""
