@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import re
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import replace
@@ -11,6 +10,7 @@ from pathlib import Path
 from SpineSegLib.errors import problem
 from SpineSegLib.image import Image, Segmentation
 from SpineSegLib.io.suffixes import DICOM, META, NIFTI, NRRD, PICTURES, SEG_NRRD, split_suffix, suffix_of
+from SpineSegLib.io.tables import read_table
 
 IMAGES = (*PICTURES, *DICOM, *NIFTI, *NRRD, *META)
 LABELS = (SEG_NRRD, *PICTURES, *NIFTI, *NRRD, *META)
@@ -84,14 +84,11 @@ def _matched(pattern: str) -> Callable[[str], str]:
 
 
 def _patient_table(path: Path) -> dict[str, str]:
-    try:
-        with path.open(encoding="utf-8-sig", newline="") as file:
-            rows = list(csv.DictReader(file))
-    except (OSError, UnicodeDecodeError, csv.Error):
-        raise problem(path, "it cannot be read", "a CSV table in UTF-8", "Check the path") from None
-    if not rows or not {"name", "patient"} <= set(rows[0]):
-        raise problem(path, "a table without these columns", "the columns name and patient", "Name its columns so")
-    return {row["name"]: row["patient"] for row in rows}
+    known: dict[str, str] = {}
+    for line, row in read_table(path, "name", "patient"):
+        if known.setdefault(row["name"], row["patient"]) != row["patient"]:
+            raise problem(path, f"line {line} gives {row['name']!r} another patient", "one of each case", "Correct it")
+    return known
 
 
 def on_one_grid(image: Image, labels: Segmentation, image_path: Path, label_path: Path) -> tuple[Image, Segmentation]:

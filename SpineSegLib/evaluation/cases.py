@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import statistics
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -14,6 +13,7 @@ from SpineSegLib.errors import Cancelled, InputError, problem
 from SpineSegLib.evaluation.agreement import Evaluation, Values
 from SpineSegLib.evaluation.metrics import Instances, Settings, count_instances, definitions, together, weighted
 from SpineSegLib.io.suffixes import split_suffix
+from SpineSegLib.io.tables import read_table
 from SpineSegLib.progress import Progress, silent
 
 
@@ -64,16 +64,8 @@ def pairs_in_table(table: Path, predictions: Path, truths: Path, probabilities: 
     ------
     InputError : no such table, other columns, a name outside of its folder, or a case twice
     """
-    try:
-        with table.open(encoding="utf-8-sig", newline="") as file:
-            rows = list(csv.DictReader(file))
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise problem(table, f"it cannot be read ({error})", "a CSV table in UTF-8", "Check the path") from error
-    if not rows or not {"prediction", "truth"} <= rows[0].keys():
-        found = f"the columns {', '.join(rows[0])}" if rows else "no rows"
-        raise problem(table, found, "rows with the columns prediction and truth", "Name its columns so")
     pairs, names = [], set()
-    for row in rows:
+    for _line, row in read_table(table, "prediction", "truth"):
         files = [_inside(table, folder, row[key]) for folder, key in ((predictions, "prediction"), (truths, "truth"))]
         named = row.get("probability") and probabilities
         chance = _inside(table, probabilities, row["probability"]) if named else None

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import csv
 import math
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from SpineSegLib.errors import problem
+from SpineSegLib.io.tables import read_table
 
 TEXTS = {"case", "model", "scope", "structure", "in", "union of", "error"}
 """Columns that hold no metric."""
@@ -52,15 +52,8 @@ def read_scores(tables: Iterable[tuple[str | None, Path]], *, structure: str = "
 
 def _rows(path: Path, structure: str) -> list[tuple[int, dict[str, str]]]:
     """Return line number and content of the rows that are asked for."""
-    try:
-        with path.open(encoding="utf-8-sig", newline="") as file:
-            reader = csv.DictReader(file)
-            rows = [(reader.line_num, row) for row in reader]
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise problem(path, f"it cannot be read ({error})", "a CSV table in UTF-8", "Check the path") from error
-    if not rows or "case" not in rows[0][1]:
-        found = f"the columns {', '.join(map(str, rows[0][1]))}" if rows else "no rows"
-        raise problem(path, found, "a column case and a column a metric", "Make it with evaluate --csv on folders")
+    expected, made = "a column case and a column a metric", "Make it with evaluate --csv on folders"
+    rows = read_table(path, "case", expected=expected, next_step=made)
     if any(None in row for _line, row in rows):
         raise problem(path, "a row is longer than the header", "a CSV table with commas", "Export it again")
     rows = [(line, row) for line, row in rows if row.get("scope") != "failed"]

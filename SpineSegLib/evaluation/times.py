@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -10,6 +9,7 @@ from pathlib import Path
 
 from SpineSegLib.errors import problem
 from SpineSegLib.evaluation.statistics import Description, describe, time_saved
+from SpineSegLib.io.tables import read_table
 
 
 @dataclass(frozen=True)
@@ -60,17 +60,9 @@ def read_times(path: Path, automatic: Sequence[str]) -> Times:
     ------
     InputError : no such table, other columns, a time that is none, or nobody on one of the two sides
     """
-    try:
-        with path.open(encoding="utf-8-sig", newline="") as file:
-            rows = list(csv.DictReader(file))
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise problem(path, f"it cannot be read ({error})", "a CSV table in UTF-8", "Check the path") from error
-    if not rows or not {"who", "seconds"} <= rows[0].keys():
-        found = f"the columns {', '.join(map(str, rows[0]))}" if rows else "no rows"
-        raise problem(path, found, "rows with the columns who and seconds", "Name its columns so")
     totals: dict[str, dict[str, float]] = {}
     stages: dict[str, dict[str, list[float]]] = {}
-    for number, row in enumerate(rows, start=2):
+    for number, row in read_table(path, "who", "seconds"):
         try:
             seconds = float(row["seconds"])
         except (TypeError, ValueError):

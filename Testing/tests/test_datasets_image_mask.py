@@ -171,6 +171,10 @@ def test_patients_are_told_by_expression_mapping_or_table(tmp_path):
     assert patients(r"^p(\d+)_") == ["1", "1", "22"]
     assert patients({"p1_a": "x", "p1_b": "x", "p22_a": "y"}) == ["x", "x", "y"]
     assert patients("who.csv") == ["p1", "p1", "p2"]
+    twice = f"name,patient\n{names[0]},p1\n{names[1]},p1\n{names[0]},p2\n"
+    (tmp_path / "twice.csv").write_text(twice, encoding="utf-8")
+    with pytest.raises(InputError, match=rf"twice\.csv: line 4 gives '{names[0]}' another patient"):
+        patients("twice.csv")
     for wrong in ("(", r"^q\d", {"p1_a": "x"}, "none.csv"):
         with pytest.raises(InputError):
             patients(wrong)
