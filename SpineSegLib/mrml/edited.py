@@ -57,6 +57,27 @@ def put(segmentationNode, before: Segmentation, after: Segmentation) -> None:
         notice_in_editor(segmentationNode)
 
 
+def filled_part(segmentation: Segmentation) -> Segmentation:
+    """Return the rows and columns of a volume's segmentation that hold segments: corrections need no others.
+
+    A spine takes a small part of a CT, and what is left out would cost seconds on the main thread. Every slice stays,
+    so that a volume remains one.
+    """
+    geometry = segmentation.geometry
+    # Labels of no segment count as well: looking for those of segments alone takes ten times as long.
+    shadow = np.logical_or.reduce([layer.any(axis=0) for layer in segmentation.layers])
+    if geometry.is_2d or not shadow.any():
+        return segmentation
+    rows, columns = (np.flatnonzero(shadow.any(axis=axis)) for axis in (1, 0))
+    start, stop = (0, rows[0], columns[0]), (geometry.shape[0], rows[-1] + 1, columns[-1] + 1)
+    part = tuple(slice(first, end) for first, end in zip(start, stop, strict=True))
+    return Segmentation(
+        tuple(layer[part] for layer in segmentation.layers),
+        tuple(replace(segment, probability=None) for segment in segmentation.segments),
+        geometry.cropped(start, stop),
+    )
+
+
 def _places(segmentation: Segmentation) -> list[tuple[int, int]]:
     return [(segment.layer, segment.label) for segment in segmentation.segments]
 

@@ -16,7 +16,7 @@ import numpy as np
 
 from SpineSegLib.errors import problem
 from SpineSegLib.image import Segmentation
-from SpineSegLib.mrml.edited import edited_in_editor, is_edited, notice_in_editor, put, stamp
+from SpineSegLib.mrml.edited import edited_in_editor, filled_part, is_edited, notice_in_editor, put, stamp
 from SpineSegLib.mrml.exchange import sending
 from SpineSegLib.mrml.geometry import volume_geometry
 from SpineSegLib.mrml.jobs import Jobs, still_there
@@ -76,7 +76,7 @@ class Refiner(Jobs):
 
         if segmentationNode is None or segmentationNode.GetSegmentation().GetNumberOfSegments() == 0:
             return []
-        return vertebrae_of(segmentation_of(segmentationNode))
+        return vertebrae_of(filled_part(segmentation_of(segmentationNode)))
 
     def relabel(self, segmentationNode, which: str, level: str) -> tuple[str, ...]:
         """Name one vertebra, the rest follow; return what the user should know.
@@ -125,14 +125,14 @@ class Refiner(Jobs):
         if self.busy:
             msg = "SpineSeg is running already: wait for it, or cancel it."
             raise RuntimeError(msg)
-        before = edited_in_editor(chosen(segmentationNode), segmentation_of(segmentationNode))
+        before = filled_part(edited_in_editor(chosen(segmentationNode), segmentation_of(segmentationNode)))
         after = how(before)
         self._put(segmentationNode, before, after)
         return tuple(level_notes(after))
 
     def _put(self, segmentationNode, before: Segmentation, after: Segmentation) -> None:
         self._history(segmentationNode).SaveState()
-        put(segmentationNode, before, after)
+        put(segmentationNode, before, filled_part(after))
         segmentationNode.SetAttribute(EDITED_ATTRIBUTE, "1")
         segmentationNode.RemoveAttribute(ACCEPTED_ATTRIBUTE)
 

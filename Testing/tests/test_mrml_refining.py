@@ -8,6 +8,7 @@ import pytest
 from SpineSegLib.errors import InputError
 from SpineSegLib.image import Geometry
 from SpineSegLib.mrml import DONE, FAILED, Worker, jobs
+from SpineSegLib.mrml.edited import filled_part
 from SpineSegLib.mrml.geometry import volume_geometry
 from SpineSegLib.mrml.pairs import segmentation_of
 from SpineSegLib.mrml.refining import ACCEPTED_ATTRIBUTE, EDITED_ATTRIBUTE, Refiner
@@ -89,6 +90,17 @@ def test_one_level_names_all_and_moves_no_voxel(node, volume, refiner):
     assert str(tag) == "kept"
     assert node.GetAttribute(EDITED_ATTRIBUTE) == "1"
     assert node.GetTransformNodeID() == volume.GetTransformNodeID()
+
+
+def test_the_part_that_is_looked_at_holds_every_voxel_where_it_lies(node):
+    whole = segmentation_of(node)
+    part = filled_part(whole)
+    assert part.geometry.shape == (34, 6, 8), "all slices, and of each the rows and columns with vertebrae"
+    for one, other in zip(whole.segments, part.segments, strict=True):
+        expected, found = (
+            seen.geometry.to_world(np.argwhere(seen.mask(segment))) for seen, segment in ((whole, one), (part, other))
+        )
+        np.testing.assert_allclose(found, expected, atol=1e-9)
 
 
 def test_every_step_is_undone_and_done_again(node, volume, refiner):
