@@ -278,6 +278,7 @@ class TestUpsideDown:
         found = through(film(ladder([*["between"] * 4, "C2"])[0]))
         assert set(levels(found)) == {None}
         assert said(found, "The picture may be upside down (C2 at the lower end)")
+        assert not said(found, "Neither C2 nor S1 was recognised")
 
     def test_an_upright_neck_is_looked_at_once(self, through):
         network = ByHand()

@@ -58,10 +58,11 @@ def levels_of(chain: Chain, *, top_level: str | None, trusted: bool) -> tuple[Le
             return numbered(count, count - 1, "S1", where="S1 at the bottom"), notes
     except InputError as error:
         return [None] * count, [f"{error} The levels were left open."]
-    notes.append(
-        "Neither C2 nor S1 was recognised, so the levels were left open: name the uppermost vertebra, such as "
-        "--top-level C3, and the rest follow."
-    )
+    if trusted or not (chain.top.what or chain.bottom.what):
+        notes.append(
+            "Neither C2 nor S1 was recognised, so the levels were left open: name the uppermost vertebra, such as "
+            "--top-level C3, and the rest follow."
+        )
     return [None] * count, notes
 
 
