@@ -113,6 +113,7 @@ class EvaluateSection(RunSection):
         self._showBusy(button, _("Stop; the scene stays as it was"))
         self._buttons[button][1]()
         button.enabled = True
+        button.setFocus()
 
     def cancel(self) -> None:
         """Ask the run to stop."""

@@ -164,6 +164,7 @@ class WeightsSection(RunSection):
         self._showBusy(button, _("Stop; nothing is changed"))
         self.keeper.run(*arguments, onProgress=self.onProgress, onLog=self.log, onDone=ended)
         button.enabled = True
+        button.setFocus()
 
     def _changed(self, text: str) -> None:
         """Say what was done, and show what is here now, in the list of models too."""

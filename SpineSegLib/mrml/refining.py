@@ -388,7 +388,8 @@ class Refiner(Jobs):
         node.SetAttribute(ACCEPTED_ATTRIBUTE, "1")
         name = f"{node.GetName()} results"
         tableNode = result_table(payload["structures"], evaluation, still_there(self._tableNode), name=name)
-        notes = (*payload.get("warnings", ()), *((evaluation or {}).get("warnings", ())))
+        measured = (*self._pair.notes, *evaluation.get("warnings", ())) if evaluation else ()
+        notes = (*payload.get("warnings", ()), *measured)
         self._succeed(segmentationNode=node, tableNode=tableNode, notes=notes, error=error)
 
 

@@ -1,6 +1,7 @@
 """The panel without a mouse: what Tab reaches and in which order, letters of labels and buttons, and what they say."""
 
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -111,3 +112,23 @@ def test_buttons_have_their_letters_again_after_a_run(panel):
         assert all(letter(text) for text in before.values()), section.NAME
     panel.segment._showIdle("")
     assert letter(panel.ui.applyButton.text) == "a"
+
+
+def test_the_button_that_says_cancel_has_the_focus(panel):
+    """It is locked while a run is prepared, and what is locked loses the focus: the next key would go elsewhere."""
+    import numpy as np
+    import slicer
+
+    from SpineSegLib import mrml
+
+    started = []
+    worker = mrml.Worker(start=lambda *asked: started.append(asked) or SimpleNamespace(pid=0), end=lambda pid: None)
+    panel.logic._runner._worker = worker
+    film = slicer.util.addVolumeFromArray(np.arange(480, dtype=np.int16).reshape(1, 24, 20), name="Film")
+    panel.ui.inputVolumeSelector.setCurrentNode(film)
+    panel.ui.weightsPathLineEdit.currentPath = "some.safetensors"
+    panel.ui.applyButton.setFocus()
+    panel.ui.applyButton.click()
+    assert len(started) == 1
+    assert panel.ui.applyButton.text == "Cancel"
+    assert panel.ui.applyButton.window().focusWidget() is panel.ui.applyButton
