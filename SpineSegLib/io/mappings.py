@@ -44,7 +44,11 @@ def load_yaml(text: str, where: object) -> object:
                     seen.add((key.tag, key.value))
             return node
 
-    return yaml.load(text, Loader)
+    loader = Loader(text)
+    try:
+        return loader.get_single_data()
+    finally:
+        loader.dispose()
 
 
 def load_json(text: str, where: object) -> object:
