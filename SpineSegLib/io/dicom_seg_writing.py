@@ -102,10 +102,10 @@ def write_dicom_seg(
     segmentation = _on_grid(segmentation, grid, source)
     if not segmentation.foreground.any():
         raise problem(path, "no voxel is segmented", "at least one structure", "There is nothing to write")
-    images, planes = _in_order([image for _, image in instances], grid)
     algorithm = _algorithm(origin)
     described = [_described(n, each, origin, algorithm) for n, each in enumerate(segmentation.segments, start=1)]
     try:
+        images, planes = _in_order([image for _, image in instances], grid)
         written = Object(
             source_images=images,
             pixel_array=_numbers(segmentation)[planes],

@@ -191,6 +191,18 @@ def test_a_source_that_is_no_series_of_slices_is_refused_in_one_line(folder, tmp
         assert "\n" not in str(caught.value)
 
 
+def test_a_slice_without_its_own_number_in_the_world_is_refused_in_one_line(folder):
+    grid = read_image(folder).geometry
+    path = sorted(folder.glob("*"))[0]
+    slice_ = pydicom.dcmread(path)
+    del slice_.SOPInstanceUID
+    slice_.save_as(path)
+    with pytest.raises(InputError, match="SOPInstanceUID") as caught:
+        written(folder, segmentation_on(grid))
+    assert "\n" not in str(caught.value)
+    assert not (folder.parent / "seg.dcm").exists()
+
+
 def test_dciodvfy_has_no_error_to_report(folder):
     program = shutil.which("dciodvfy")
     if program is None:

@@ -153,6 +153,9 @@ def test_an_interrupted_run_goes_on_where_it_was(films, tmp_path):
         pruned(films, tmp_path / "out", report=stop)
     with pytest.raises(InputError, match="--resume"):
         pruned(films, tmp_path / "out")
+    for other in ({"share": 0.4}, {"remove": False}):
+        with pytest.raises(InputError, match="another --share"):
+            pruned(films, tmp_path / "out", resume=True, **other)
     rows = pruned(films, tmp_path / "out", resume=True)
     assert [row.score for row in rows] == [row.score for row in wanted]
     a, b = ((tmp_path / name / "weights.safetensors").read_bytes() for name in ("whole", "out"))

@@ -128,6 +128,9 @@ def prune(
     network = load_network(card, weights)
     started = resume and (out / START).exists()
     rows = read_report(out / "report.json") if started else []
+    if started and _pruned(rows, plan) is None:
+        found = f"an unfinished run with another --share than {plan.share:g}, or with and without --zero"
+        raise problem(out, found, "the options that it was started with", "Name these, or another folder")
     picture = torch.rand(1, int(card.input["channels"]), *map(int, card.input["size"]))
     report(0, 100, f"reading {data}")
     kind, options = recipe.reader
@@ -164,9 +167,7 @@ def prune(
             report=lambda step, of, what: report(40 + 55 * step // max(of, 1), 100, f"fine-tuning, {what}"),
         )
     final = load_network(card, out / RUN / "weights.safetensors")
-    last = next(
-        row for row in rows if row.stage == ("removed" if plan.remove else "zeroed") and row.share == plan.share
-    )
+    last = _pruned(rows, plan)
     rows = [row for row in rows if row.stage != "fine-tuned"]
     rows.append(replace(last, stage="fine-tuned", score=score(final)))
     write_report(rows, out, _title(card, plan))
@@ -221,6 +222,14 @@ def _stages(
         if share == plan.share:
             start = each
     return rows, start
+
+
+def _pruned(rows: Sequence[Row], plan: Plan) -> Row | None:
+    """Return the row of what is fine-tuned; None where the rows are those of another plan."""
+    if not plan.remove and any(row.stage == "removed" for row in rows):
+        return None
+    stage = "removed" if plan.remove else "zeroed"
+    return next((row for row in rows if row.stage == stage and row.share == plan.share), None)
 
 
 def _zeros(network: nn.Module) -> dict[str, torch.Tensor]:
