@@ -56,14 +56,31 @@ class Held:
 
 
 def without_cut_off(truth: Segmentation, share: float = 0.7) -> Segmentation:
-    """Return the truth without vertebrae that the image's edge cuts off: less than a share of the usual size shows."""
-    sizes = {each.name: int(truth.mask(each).sum()) for each in truth.segments}
-    usual = {
-        kind: np.median([sizes[each.name] for each in truth.segments if each.structure.kind == kind])
-        for kind in {each.structure.kind for each in truth.segments}
-    }
-    kept = (each for each in truth.segments if sizes[each.name] >= share * usual[each.structure.kind])
-    return replace(truth, segments=tuple(kept))
+    """Return the truth without vertebrae that the image's edge cuts off: less than a share of the usual size shows.
+
+    In a picture the usual size is the median of its kind. In a volume, which may show small vertebrae of the neck
+    beside large ones, it is that of the nearest one that touches no edge, and what touches none is never cut off.
+    """
+    masks = {each.name: truth.mask(each) for each in truth.segments}
+    sizes = {name: int(mask.sum()) for name, mask in masks.items()}
+    whole = [n for n, each in enumerate(truth.segments) if not _touches_edge(masks[each.name])]
+
+    def is_kept(number: int) -> bool:
+        one = truth.segments[number]
+        alike = [n for n, each in enumerate(truth.segments) if each.structure.kind == one.structure.kind]
+        usual = np.median([sizes[truth.segments[n].name] for n in alike])
+        inner = [n for n in whole if n in alike]
+        if not truth.geometry.is_2d and inner:
+            if number in inner:
+                return True
+            usual = sizes[truth.segments[min(inner, key=lambda n: abs(n - number))].name]
+        return bool(sizes[one.name] >= share * usual)
+
+    return replace(truth, segments=tuple(each for n, each in enumerate(truth.segments) if is_kept(n)))
+
+
+def _touches_edge(mask: np.ndarray) -> bool:
+    return any(np.take(mask, end, axis).any() for axis in range(mask.ndim) for end in (0, -1))
 
 
 def demo_cases(name: str) -> Iterable[Held]:
