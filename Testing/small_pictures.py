@@ -10,8 +10,8 @@ import numpy as np
 from PIL import Image
 
 GAP = 6
-GREYS, COLOURS, SATURATED = 32, 96, 12
-"""Entries of a palette, and by how much red, green and blue differ in what is not grey."""
+GREYS, COLOURS, SATURATED, FINE = 32, 160, 12, 8
+"""Entries of a palette; by how much red, green and blue differ in what is not grey, and two colours at least."""
 MARGIN = 10
 """Rows that are left below the last thing that is drawn."""
 DARK = {
@@ -81,13 +81,14 @@ def stacked(*pictures: Image.Image) -> Image.Image:
 def few_colours(picture: Image.Image) -> Image.Image:
     """Return a picture with a palette of greys and of the colours that it has; nothing is dithered.
 
-    A film is nearly all grey: a palette by frequency alone would have no entry for the colour of a vertebra.
+    A film is nearly all grey, and a swatch is small: a palette by frequency would have no entry for their colours.
     """
     pixels = np.asarray(picture).reshape(-1, 3)
     coloured = pixels[np.ptp(pixels, axis=1) > SATURATED]
     entries = np.repeat(np.linspace(0, 255, GREYS).round().astype(np.uint8)[:, None], 3, axis=1)
     if len(coloured):
-        found = Image.fromarray(coloured[None]).quantize(COLOURS, kmeans=1)
+        kinds = np.unique(coloured // FINE, axis=0) * FINE + FINE // 2
+        found = Image.fromarray(kinds[None].astype(np.uint8)).quantize(COLOURS, kmeans=1)
         entries = np.vstack([entries, np.reshape(found.getpalette(), (-1, 3))[:COLOURS]])
     palette = Image.new("P", (1, 1))
     palette.putpalette(entries.astype(np.uint8).tobytes())

@@ -14,7 +14,8 @@ import pytest
 
 ROOT = Path(package_files.__file__).resolve().parent.parent
 STUB = Path(__file__).parent / "cmake_stub"
-RESOURCE_FOLDERS = ("Models", "Recipes", "Terminology")
+RESOURCE_FOLDERS = ("Docs", "Models", "Recipes", "Terminology")
+DOCS_PICTURES = ("states-*.png", "tutorial-*.png")
 
 
 def tool(name: str) -> str:
@@ -89,6 +90,10 @@ def test_the_installed_tree_holds_every_file(modules):
         files = package_files.files_in_tree(ROOT / "Resources" / folder, lambda _: True)
         assert files, f"Resources/{folder} is empty"
         expected |= {f"SpineSegLib/Resources/{folder}/{name}" for name in files}
+    for pattern in DOCS_PICTURES:
+        pictures = list((ROOT / "Resources" / "Screenshots").glob(pattern))
+        assert pictures, f"no {pattern}"
+        expected |= {f"SpineSegLib/Resources/Screenshots/{picture.name}" for picture in pictures}
     there = {path.relative_to(modules).as_posix() for path in modules.rglob("*") if path.is_file()}
     assert there == expected
 
