@@ -13,7 +13,7 @@ from pathlib import Path
 FLOORS = {
     **dict.fromkeys(("anatomy", "image", "errors", "progress", "resources", "terminology"), 0),
     **dict.fromkeys(("io", "networks", "phantom"), 1),
-    **dict.fromkeys(("datasets", "models", "evaluation.metrics"), 2),
+    **dict.fromkeys(("datasets", "models", "evaluation.kinds", "evaluation.metrics"), 2),
     **dict.fromkeys(("pipelines", "training", "measurements"), 3),
     **dict.fromkeys(("benchmarks", "evaluation", "mrml"), 4),
     **dict.fromkeys(("cli",), 5),
@@ -51,7 +51,7 @@ TOP_LEVEL = {"CMakeLists.txt", "LICENSE", "README.md", "Resources", "SpineSeg", 
 
 
 def room_of(module: str) -> str:
-    """Return the room of a dotted module below SpineSegLib; ``evaluation.metrics`` is one of its own."""
+    """Return the room of a dotted module below SpineSegLib; ``evaluation.metrics`` and ``evaluation.kinds`` are of their own."""
     parts = module.split(".")
     pair = ".".join(parts[:2])
     return pair if pair in FLOORS else parts[0]
