@@ -91,6 +91,7 @@ def test_pictures_are_small_and_every_one_is_shown():
     assert sum(path.stat().st_size for path in there) < PICTURES_TOGETHER
 
 
+@pytest.mark.timeout(1200)
 def test_the_tutorial_leads_from_the_film_to_the_report(in_process, tmp_path):
     """Every step with the bundled weights; what the page promises has happened."""
     import numpy as np
@@ -126,6 +127,7 @@ def test_the_tutorial_leads_from_the_film_to_the_report(in_process, tmp_path):
     assert tutorial.panel.parent.minimumSizeHint.width() <= 600
 
 
+@pytest.mark.timeout(1200)
 def test_code_for_slicers_console_runs(in_process, slicer_host, tmp_path, monkeypatch, capsys):
     """The page's first block as it stands, with a smaller film; the second is compiled and its call exists."""
     import slicer
