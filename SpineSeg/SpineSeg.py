@@ -25,6 +25,8 @@ from SpineSegLib import mrml
 
 __all__ = ["SpineSeg", "SpineSegLogic", "SpineSegParameterNode", "SpineSegTest", "SpineSegWidget"]
 
+DOCUMENTS = "https://github.com/SpineSeg/SlicerSpineSeg/blob/main/Resources/Docs/tutorial.md"
+
 
 class SpineSeg(ScriptedLoadableModule):
     """What Slicer shows of the module before it is opened."""
@@ -35,9 +37,12 @@ class SpineSeg(ScriptedLoadableModule):
         parent.categories = [translate("qSlicerAbstractCoreModule", "Segmentation")]
         parent.dependencies = ["Segmentations", "Tables", "Terminologies"]
         parent.contributors = ["The SpineSeg authors"]
-        parent.helpText = _(
-            "Segments the spine in CT volumes and radiographs, and measures the result against a ground truth. "
-            "For research only, not for diagnostic use."
+        parent.helpText = (
+            _(
+                "Segments the spine in CT volumes and radiographs, and measures the result against a ground truth. "
+                "For research only, not for diagnostic use."
+            )
+            + f'<p><a href="{DOCUMENTS}">{_("Tutorial: from a neck film to a report")}</a></p>'
         )
         parent.acknowledgementText = _("The networks follow published papers; each model names its own in the panel.")
         slicer.app.connect("startupCompleted()", mrml.register_terminology)

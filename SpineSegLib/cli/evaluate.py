@@ -129,9 +129,7 @@ def _run_one(options: argparse.Namespace, settings: Settings, console: Console) 
     truth = _segmentation(options.truth, options.truth_labels)
     console.report(2, 4, "comparing")
     probability = read_probability(options.probability) if options.probability else None
-    found = evaluate(
-        prediction, truth, probability=probability, settings=settings, shared_kinds=options.shared_kinds
-    )
+    found = evaluate(prediction, truth, probability=probability, settings=settings, shared_kinds=options.shared_kinds)
     console.report(3, 4, "writing")
     if options.csv:
         rows = {"overall": found.overall, **found.structures}

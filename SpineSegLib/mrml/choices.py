@@ -47,7 +47,7 @@ def models_for(volumeNode, *, modality: str | None = None) -> list[Choice]:
     """Return the models that fit a volume's modality and dimension, the best first.
 
     First come those with weights; among them those for the view and the part of the spine that DICOM, or the volume's
-    name, tells of; then those that give labelled vertebrae rather than a mask of all.
+    name, tells of; then those that give labelled vertebrae rather than a mask of all; of these the better measured.
 
     Parameters
     ----------
@@ -67,7 +67,7 @@ def models_for(volumeNode, *, modality: str | None = None) -> list[Choice]:
         if card.misfit(image) is None:
             found.append((card, weights_state(card)))
     known = _known_of(volumeNode)
-    found.sort(key=lambda pair: (pair[1] == "absent", *_distance(pair[0], known), pair[0].title))
+    found.sort(key=lambda pair: (pair[1] == "absent", *_distance(pair[0], known), -_dice(pair[0]), pair[0].title))
     return [
         Choice(
             card.name,
@@ -113,6 +113,12 @@ def _distance(card: Card, known: tuple[str | None, str | None]) -> tuple[bool, .
     return other_view, other_part, card.pipeline["name"] not in COUNTING, own != part
 
 
+def _dice(card: Card) -> float:
+    """Return the mean of a card's measured Dice, 0 without one."""
+    values = [score["value"] for score in card.weights.scores if score["metric"] in ("dice", "overall_dice")]
+    return sum(values) / max(len(values), 1)
+
+
 def describe_volume(volumeNode, *, modality: str | None = None) -> str:
     """Return two short lines on what a volume is: modality and how it is known; size and spacing."""
     geometry = volume_geometry(volumeNode)
@@ -129,7 +135,7 @@ def describe_volume(volumeNode, *, modality: str | None = None) -> str:
 _STATES = {
     "bundled": "come with SpineSeg",
     "installed": "are installed",
-    "absent": "are not here: choose a file under Advanced, or install them (python -m SpineSegLib weights)",
+    "absent": "are not here: choose a file under Advanced, or install them under Weights",
 }
 
 
@@ -159,11 +165,13 @@ def _score_lines(card) -> list[str]:
     """Return the card's own measured scores, one line a case and structure."""
     from SpineSegLib.evaluation.metrics import METRICS
 
-    titles = {metric.key: metric.title for metric in METRICS}
+    known = {metric.key.removeprefix("vertebrae_"): metric for metric in METRICS}
     lines: dict[str, list[str]] = {}
     for score in card.weights.scores:
         about = ", ".join(filter(None, (score.get("structure"), score["case"])))
-        unit = f" {score['unit']}" if score.get("unit") else ""
-        name = titles.get(score["metric"], score["metric"].replace("_", " "))
+        metric = known.get(score["metric"])
+        unit = score.get("unit") or (metric.unit if metric and metric.unit == "%" else "")
+        unit = f" {unit}" if unit else ""
+        name = metric.title if metric else score["metric"].replace("_", " ")
         lines.setdefault(about, []).append(f"{name} {score['value']:.3g}{unit}")
     return [f"Measured: {', '.join(numbers)} ({about})" for about, numbers in lines.items()]

@@ -368,6 +368,12 @@ def test_only_fitting_models_are_offered(scene):
     assert "unet-xray-small" in {choice.name for choice in models_for(film)}
     assert models_for(None) == []
     assert models_for(scan) == []
+    film.SetName("Cervical spine, lateral")
+    order = [choice.name for choice in models_for(film)]
+    better, other = "yolo-unet-cervical-small", "spinefm-cervical-small"  # by the Dice that their cards tell
+    assert order.index(better) < order.index(other)
+    assert {"absent"} != {choice.weights for choice in models_for(film)[:3]}
+    assert any("Identified 100 %" in choice.details for choice in models_for(film) if choice.name == better)
 
 
 def test_metrics_become_a_table_with_the_same_numbers(scene):
