@@ -51,7 +51,7 @@ TOP_LEVEL = {"CMakeLists.txt", "LICENSE", "README.md", "Resources", "SpineSeg", 
 
 
 def room_of(module: str) -> str:
-    """Return the room of a dotted module below SpineSegLib; ``evaluation.metrics`` and ``evaluation.kinds`` are of their own."""
+    """Return the room of a dotted module below SpineSegLib; two below ``evaluation`` are of their own."""
     parts = module.split(".")
     pair = ".".join(parts[:2])
     return pair if pair in FLOORS else parts[0]

@@ -1,5 +1,6 @@
 """pytest fixtures: the host once a session, an empty scene for each test, and no error in a slot goes unseen."""
 
+import numpy as np
 import pytest
 
 import host
@@ -31,3 +32,16 @@ def scene(slicer_host, slot_errors):
     slicer_host.reset()
     yield slicer.mrmlScene
     slicer_host.reset()
+
+
+@pytest.fixture
+def film_under_transform(scene):
+    """A film of 80 x 40 pixels that a transform turns, stretches and moves."""
+    import slicer
+
+    node = slicer.util.addVolumeFromArray(np.arange(80 * 40, dtype=np.int16).reshape(1, 80, 40), name="Film")
+    transform = scene.AddNewNodeByClass("vtkMRMLLinearTransformNode")
+    parent = np.array([[0.9, 0.3, 0, 12], [-0.3, 1.1, 0, -7], [0, 0, 1, 0], [0, 0, 0, 1]])
+    slicer.util.updateTransformMatrixFromArray(transform, parent)
+    node.SetAndObserveTransformNodeID(transform.GetID())
+    return node

@@ -254,16 +254,8 @@ def click(scene, film):
 
 
 @pytest.fixture
-def film(scene):
-    """A film that a transform has turned and stretched."""
-    import slicer
-
-    node = slicer.util.addVolumeFromArray(np.arange(80 * 40, dtype=np.int16).reshape(1, 80, 40), name="Film")
-    transform = scene.AddNewNodeByClass("vtkMRMLLinearTransformNode")
-    parent = np.array([[0.9, 0.3, 0, 12], [-0.3, 1.1, 0, -7], [0, 0, 1, 0], [0, 0, 0, 1]])
-    slicer.util.updateTransformMatrixFromArray(transform, parent)
-    node.SetAndObserveTransformNodeID(transform.GetID())
-    return node
+def film(film_under_transform):
+    return film_under_transform
 
 
 @pytest.fixture

@@ -18,16 +18,8 @@ def panel(scene, slicer_host):
 
 
 @pytest.fixture
-def film(scene):
-    """A film under a transform that turns and stretches it."""
-    import slicer
-
-    node = slicer.util.addVolumeFromArray(np.arange(80 * 40, dtype=np.int16).reshape(1, 80, 40), name="Film")
-    transform = scene.AddNewNodeByClass("vtkMRMLLinearTransformNode")
-    parent = np.array([[0.9, 0.3, 0, 12], [-0.3, 1.1, 0, -7], [0, 0, 1, 0], [0, 0, 0, 1]])
-    slicer.util.updateTransformMatrixFromArray(transform, parent)
-    node.SetAndObserveTransformNodeID(transform.GetID())
-    return node
+def film(film_under_transform):
+    return film_under_transform
 
 
 @pytest.fixture
@@ -77,7 +69,7 @@ def test_the_result_is_offered_and_buttons_say_what_they_wait_for(section, bodie
     assert listed(section)[1] == "unlabelled, 2nd from the top"
     for button, reason in (
         (ui.splitButton, "Draw a line"),
-        (ui.addButton, "weights"),
+        (ui.addButton, "Click in the vertebra"),
         (ui.undoButton, "Nothing was corrected"),
         (ui.redoButton, "Nothing was undone"),
     ):
