@@ -14,6 +14,7 @@ import json
 import shutil
 import sys
 from collections.abc import Iterable
+from dataclasses import replace
 from pathlib import Path
 from statistics import mean
 
@@ -58,6 +59,7 @@ def main() -> int:
     parser.add_argument("--folds", type=Path, nargs="+", default=[], metavar="FOLDER", help="runs with --fold 0, 1, …")
     parser.add_argument("--data", type=Path, metavar="DIR", help="data of the folds")
     parser.add_argument("--model", metavar="NAME", help="card to put it on, such as that of a pruned network")
+    parser.add_argument("--least", type=int, metavar="PIXELS", help="score vertebrae cut through so large apart, too")
     parser.add_argument("--note", help="what else the card should say of the training")
     parser.add_argument("--dry", action="store_true", help="measure and print, change nothing")
     options = parser.parse_args()
@@ -68,8 +70,8 @@ def main() -> int:
         entry["training"]["note"] = options.note
     weights = options.run / "weights.safetensors"
     sets = HELD_OUT.get(name.removesuffix("-pruned"), ())
-    scores = [score for held_out in sets for score in measured(name, held_out(name), weights)]
-    scores += measured(name, folds(options.folds, options.data), None)
+    scores = [score for held_out in sets for score in measured(name, held_out(name), weights, options.least)]
+    scores += measured(name, folds(options.folds, options.data), None, options.least)
     for score in scores:
         print(f"{score['case']}: {score['structure']} {score['metric']} {score['value']}")
     if options.dry:
@@ -85,11 +87,11 @@ def main() -> int:
     return 0
 
 
-def measured(name: str, cases: list[Held], weights: Path | None) -> list[dict]:
+def measured(name: str, cases: list[Held], weights: Path | None, least: int | None = None) -> list[dict]:
     """Return scores, one for each set of cases, structure and metric: means over the set's cases."""
     model = find_card(name)
     if model.pipeline["name"] in ONE_BY_ONE:
-        return measured_one_by_one(model, cases, weights)
+        return measured_one_by_one(model, cases, weights, least)
     values: dict[tuple, list[float]] = {}
     reliability: dict[tuple, Reliability] = {}
     pooled: dict[tuple, np.ndarray] = {}
@@ -146,15 +148,26 @@ def measured(name: str, cases: list[Held], weights: Path | None) -> list[dict]:
     )
 
 
-def measured_one_by_one(model: Card, cases: Iterable[Held], weights: Path | None) -> list[dict]:
-    """Return scores over all vertebrae of each set of cases, but for those that the film's edge cuts off."""
+def measured_one_by_one(
+    model: Card, cases: Iterable[Held], weights: Path | None, least: int | None = None
+) -> list[dict]:
+    """Return scores over all vertebrae of each set of cases, but for those that the film's edge cuts off.
+
+    With `least` there is a second set: without those of fewer pixels, of which a slice beside the bodies meets the
+    arches alone.
+    """
     found: dict[tuple[str, str, str], list] = {}
     for case in cases:
         result = segment(case.image, model, weights=case.weights or weights, where=case.name)
         truth = without_cut_off(case.truth_for(model))
-        for kind, vertebrae in evaluate(result.segmentation, truth).vertebrae.items():
-            found.setdefault((case.set, kind, case.command), []).append(vertebrae)
-            print(f"{case.set}: {case.name} {vertebrae.instances}, levels {vertebrae.levels_right_percent}", flush=True)
+        sets = {case.set: truth}
+        if least is not None:
+            large = tuple(each for each in truth.segments if truth.mask(each.structure).sum() >= least)
+            sets[f"{case.set}, cuts of {least} pixels or more"] = replace(truth, segments=large)
+        for one, part in sets.items():
+            for kind, vertebrae in evaluate(result.segmentation, part).vertebrae.items():
+                found.setdefault((one, kind, case.command), []).append(vertebrae)
+                print(f"{one}: {case.name} {vertebrae.instances}, levels {vertebrae.levels_right_percent}", flush=True)
     scores = []
     for (one, kind, command), some in found.items():
         numbers = together(some).to_dict()
