@@ -153,5 +153,7 @@ def test_vertebrae_in_mr_are_found_one_to_one(shared):
     scores = []
     for case in cases:
         image, truth = case.load()
-        scores.append(evaluate(found_in(image, model).segmentation, truth).vertebrae["vertebra"])
+        large = [each for each in truth.segments if truth.mask(each.structure).sum() >= 400]  # a body has some 1800
+        truth = dataclasses.replace(truth, segments=tuple(large))
+        scores += evaluate(found_in(image, model).segmentation, truth).vertebrae.values()
     assert together(scores).instances.identified_percent >= 90
