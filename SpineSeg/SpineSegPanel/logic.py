@@ -71,6 +71,7 @@ class SpineSegLogic(ScriptedLoadableModuleLogic):
         topLevel: str | None = None,
         vertebrae: bool | None = None,
         keepProbability: bool = False,
+        confidence: bool = False,
         weightsFile: str = "",
         truthNode: vtkMRMLSegmentationNode | None = None,
         tableNode: vtkMRMLTableNode | None = None,
@@ -91,6 +92,7 @@ class SpineSegLogic(ScriptedLoadableModuleLogic):
         :param topLevel: level of the topmost vertebra, such as "C2", for a model that counts vertebrae
         :param vertebrae: split the spine in one that a model of CT finds; as the model suggests unless given
         :param keepProbability: put the probability into the scene as a volume
+        :param confidence: also tell how sure the model is of each structure; six times as long
         :param weightsFile: safetensors file instead of the model's own
         :param truthNode: segmentation to compare the result with
         :param tableNode: table for sizes, confidence and the comparison; a new one unless given
@@ -102,6 +104,7 @@ class SpineSegLogic(ScriptedLoadableModuleLogic):
         """
         options = _howTo(precision, topLevel, vertebrae)
         options += ["--threshold", str(threshold)] if threshold else []
+        options += ["--confidence"] if confidence else []
         self._runner.start(
             volumeNode,
             modelName,

@@ -31,6 +31,7 @@ class SpineSegParameterNode:
     topLevel: TopLevel = TopLevel.AUTO
     vertebrae: Split = Split.AUTO
     keepProbability: bool = False
+    confidence: bool = False
     refinedSegmentation: vtkMRMLSegmentationNode
     splitMarkups: vtkMRMLMarkupsNode  # a line, or points
     addPoint: vtkMRMLMarkupsFiducialNode

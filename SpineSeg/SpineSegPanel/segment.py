@@ -170,6 +170,7 @@ class SegmentPart:
             threshold=parameters.threshold or None,
             **self._counting(),
             keepProbability=parameters.keepProbability,
+            confidence=parameters.confidence,
             weightsFile=parameters.weightsFile,
             truthNode=parameters.truthSegmentation,
             tableNode=parameters.metricsTable,

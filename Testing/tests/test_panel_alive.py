@@ -173,12 +173,14 @@ def test_advanced_choices_reach_the_command_line_where_they_apply(panel, slicer_
     film = add_film("Lateral neck")
     parameters = panel._parameterNode
     panel.ui.thresholdSpinBox.value = 0.7
+    panel.ui.confidenceCheckBox.checked = True
     panel.ui.precisionComboBox.currentIndex = 1
     panel.ui.topLevelComboBox.currentIndex = 2
     assert parameters.topLevel.value == "C2"
     apply(panel, slicer_host, film, "spinefm-cervical-small")
     options = _parser().parse_args(scripted.asked[0])
     assert (options.threshold, options.precision, options.top_level) == (0.7, "float32", "C2")
+    assert options.confidence
     assert options.vertebrae is None
     apply(panel, slicer_host, film, "unet-xray-small")
     assert not panel.ui.topLevelComboBox.enabled

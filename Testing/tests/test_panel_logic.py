@@ -108,7 +108,8 @@ class Process:
         qt.QTimer.singleShot(0, lambda: onDone(1))
 
 
-def test_a_batch_returns_its_table_though_a_case_failed(scene, tmp_path):
+def test_a_batch_returns_its_table_though_a_case_failed(scene, slicer_host, tmp_path):
+    slicer_host.load_module(ROOT / "SpineSeg" / "SpineSeg.py")
     from SpineSegPanel.logic import SpineSegLogic
 
     from SpineSegLib import mrml
@@ -156,3 +157,19 @@ UNTOLD = (
     "onLog",
 )
 """Arguments whose names say all."""
+
+
+def test_confidence_is_a_column_of_the_table_when_it_is_asked_for(logic):
+    from SpineSegLib import mrml
+
+    film, _ = mrml.load_sample(mrml.SAMPLES[0])
+    plain = logic.process(film, "unet-neck-small", device="cpu")
+    asked = logic.process(film, "unet-neck-small", device="cpu", confidence=True)
+    names = [
+        [table.GetColumnName(n) for n in range(table.GetNumberOfColumns())]
+        for table in (plain.tableNode, asked.tableNode)
+    ]
+    assert "confidence" not in names[0]
+    column = names[1].index("confidence")
+    sure = [float(asked.tableNode.GetCellText(row, column)) for row in range(asked.tableNode.GetNumberOfRows())]
+    assert all(0.5 < value <= 1 for value in sure)
