@@ -49,6 +49,7 @@ def add_inputs(parser: argparse.ArgumentParser) -> None:
         help="what the numbers of a label map mean: verse, totalsegmentator, or a JSON file {number: name}",
     )
     parser.add_argument("--truth", metavar="FILE", help="segmentation to measure against; adds metrics to the table")
+    parser.add_argument("--truth-labels", metavar="NAMES", help="what the numbers of the truth mean, as --labels")
     parser.add_argument("--model", metavar="NAME", help="the model that made the segmentation, if one did")
     parser.add_argument("--weights", metavar="FILE", help="the weights that it was made with, if not the model's own")
     parser.add_argument("--weights-sha256", metavar="HEX", help="of these weights, instead of the file; may be empty")
@@ -91,7 +92,8 @@ def write_all(
     evaluation, notes = None, []
     if options.truth:
         console.report(50, 100, "comparing with the truth")
-        found = evaluate(segmentation, read_segmentation(options.truth))
+        truth = read_segmentation(options.truth, structures=label_names(options.truth_labels))
+        found = evaluate(segmentation, truth)
         evaluation, notes = found.to_dict(), list(found.warnings)
     rows = structures_of(segmentation)
     about = About(source, origin, rows, date, options.case, evaluation, notes)

@@ -20,7 +20,7 @@ from SpineSegLib.cli import main
 from SpineSegLib.errors import InputError
 from SpineSegLib.evaluation.report import make_report
 from SpineSegLib.evaluation.report.pdf_page import page
-from SpineSegLib.image import Geometry, Segmentation, SpacingSource
+from SpineSegLib.image import Geometry, Image, Segmentation, SpacingSource
 from SpineSegLib.io import read_image, read_segmentation, write_image, write_segmentation
 from SpineSegLib.io.origin import Origin
 from SpineSegLib.models.weights import file_sha256
@@ -86,6 +86,21 @@ def test_a_page_tells_all_of_a_result_and_nothing_of_the_patient(radiograph, lab
         assert np.ptp(np.asarray(decoded)) > 100
     for name in ("Doe", "Jane", "4711", "General Hospital", str(tmp_path)):
         assert name not in text.replace(picture, "")
+
+
+def test_numbers_of_a_truth_are_named_by_the_set_that_they_come_from(tmp_path, capsys):
+    geometry = Geometry((6, 5, 4), np.diag([2.0, 2.0, 3.0, 1.0]))
+    values = np.zeros(geometry.shape, np.uint8)
+    values[1:3, 1:4, 1:3] = 29  # vertebrae_L3 of TotalSegmentator's list
+    write_image(Image(values, geometry, "CT"), tmp_path / "scan.nii.gz")
+    found = Segmentation.from_masks({Structure("vertebra", "L3"): values > 0}, geometry)
+    write_segmentation(found, tmp_path / "found.seg.nrrd")
+    files = [str(tmp_path / name) for name in ("scan.nii.gz", "found.seg.nrrd")]
+    truth = ["--truth", files[0], "--truth-labels", "totalsegmentator", "--modality", "CT"]
+    assert main(["export", *files, "--output", str(tmp_path / "table.csv"), *truth]) == 0
+    text = (tmp_path / "table.csv").read_text(encoding="utf-8")
+    assert "L3" in text
+    assert "1.0" in next(line for line in text.splitlines() if "L3" in line)
 
 
 def test_the_same_report_gives_the_same_pdf_of_one_page(radiograph, labels, tmp_path):
