@@ -16,7 +16,7 @@ for folder in (str(ROOT / "Testing"), str(ROOT)):
 if sys.platform.startswith("linux"):
     os.environ.setdefault("QT_QPA_PLATFORM", "offscreen")
 
-from host.fixtures import film_under_transform, scene, slicer_host, slot_errors  # noqa: E402, F401
+from host.fixtures import film_under_transform, panel, scene, slicer_host, slot_errors  # noqa: E402, F401
 
 
 def pytest_configure(config: pytest.Config) -> None:

@@ -1,9 +1,13 @@
 """pytest fixtures: the host once a session, an empty scene for each test, and no error in a slot goes unseen."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 
 import host
+
+ROOT = Path(__file__).resolve().parents[2]
 
 
 @pytest.fixture(scope="session")
@@ -45,3 +49,9 @@ def film_under_transform(scene):
     slicer.util.updateTransformMatrixFromArray(transform, parent)
     node.SetAndObserveTransformNodeID(transform.GetID())
     return node
+
+
+@pytest.fixture
+def panel(scene, slicer_host):
+    """SpineSeg's panel, open over an empty scene."""
+    return slicer_host.open_widget(slicer_host.load_module(ROOT / "SpineSeg" / "SpineSeg.py"))

@@ -17,13 +17,7 @@ from SpineSegLib.mrml import jobs
 from SpineSegLib.mrml.geometry import volume_geometry
 from SpineSegLib.mrml.worker import GRACE, launch
 
-ROOT = Path(__file__).resolve().parents[2]
 STUB = Path(__file__).with_name("worker_stub.py")
-
-
-@pytest.fixture
-def panel(scene, slicer_host):
-    return slicer_host.open_widget(slicer_host.load_module(ROOT / "SpineSeg" / "SpineSeg.py"))
 
 
 def neck(geometry) -> Segmentation:

@@ -13,13 +13,7 @@ from standins import FILM_MODEL, small_ct, small_film
 from SpineSegLib.errors import InputError
 from SpineSegLib.io import read_segmentation, write_image
 
-ROOT = Path(__file__).resolve().parents[2]
 WAIT = 240
-
-
-@pytest.fixture
-def panel(scene, slicer_host):
-    return slicer_host.open_widget(slicer_host.load_module(ROOT / "SpineSeg" / "SpineSeg.py"))
 
 
 @pytest.fixture

@@ -21,11 +21,6 @@ WAIT = 240
 
 
 @pytest.fixture
-def panel(scene, slicer_host):
-    return slicer_host.open_widget(slicer_host.load_module(ROOT / "SpineSeg" / "SpineSeg.py"))
-
-
-@pytest.fixture
 def volume(scene, oblique):
     """A small CT on the oblique grid."""
     import slicer

@@ -10,13 +10,7 @@ from SpineSegLib.anatomy import Structure
 from SpineSegLib.image import Segmentation
 from SpineSegLib.io import read_image, read_segmentation
 
-ROOT = Path(__file__).resolve().parents[2]
 WAIT = 240
-
-
-@pytest.fixture
-def panel(scene, slicer_host):
-    return slicer_host.open_widget(slicer_host.load_module(ROOT / "SpineSeg" / "SpineSeg.py"))
 
 
 @pytest.fixture

@@ -1,18 +1,11 @@
 """The panel without a mouse: what Tab reaches and in which order, letters of labels and buttons, and what they say."""
 
-from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
 
-ROOT = Path(__file__).resolve().parents[2]
 MENUS = set("fevh")
 """Letters of Slicer's own menus: File, Edit, View, Help."""
-
-
-@pytest.fixture
-def panel(scene, slicer_host):
-    return slicer_host.open_widget(slicer_host.load_module(ROOT / "SpineSeg" / "SpineSeg.py"))
 
 
 @pytest.fixture

@@ -1,20 +1,12 @@
 """The panel's section 'Correct': every button, with the real worker process."""
 
-from pathlib import Path
-
 import numpy as np
 import pytest
 
 from SpineSegLib.mrml.geometry import volume_geometry
 from SpineSegLib.pipelines.levels import vertebrae_segmentation
 
-ROOT = Path(__file__).resolve().parents[2]
 WAIT = 240
-
-
-@pytest.fixture
-def panel(scene, slicer_host):
-    return slicer_host.open_widget(slicer_host.load_module(ROOT / "SpineSeg" / "SpineSeg.py"))
 
 
 @pytest.fixture
