@@ -1,5 +1,7 @@
 """Slabs: what a network that takes volumes learns from."""
 
+import json
+
 import numpy as np
 import pytest
 import torch
@@ -8,10 +10,16 @@ import yaml
 from SpineSegLib.anatomy import Structure
 from SpineSegLib.datasets import READERS
 from SpineSegLib.image import Geometry, Image, Segmentation
-from SpineSegLib.models import card, registry
+from SpineSegLib.models import registry
+from SpineSegLib.models.cards import read_card
+from SpineSegLib.models.describe import count
+from SpineSegLib.models.weights import save_weights
+from SpineSegLib.networks import build
 from SpineSegLib.resources import resource
 from SpineSegLib.training import train
 from SpineSegLib.training.fit import Fit, read_log
+from SpineSegLib.training.pruning import Plan, prune
+from SpineSegLib.training.pruning.measure import example_for, milliseconds_of
 from SpineSegLib.training.recipe import read_recipe
 from SpineSegLib.training.sources import SOURCES, Scan, SlabSource, targets_of
 from SpineSegLib.training.sources.slabs import Pooled, _thick
@@ -129,21 +137,21 @@ def test_digital_patients_are_ct_of_a_region_or_whole_trunks(monkeypatch):
     assert set(made) == {"ct", "trunk"}
 
 
-def test_a_narrow_network_is_trained_on_slabs(tmp_path, monkeypatch):
-    import SpineSegLib.training.run as run_module
-
+@pytest.fixture
+def tiny(tmp_path, monkeypatch):
+    """A recipe and the card of a narrow network of volumes; its data is the one patient."""
     content = yaml.safe_load(resource("Recipes", "triview-linknet152-small.yaml").read_text(encoding="utf-8"))
-    content |= {
-        "epochs": 2,
-        "samples": 2,
-        "batch": 1,
-        "validation": {"samples": 1, "volumes": 1},
-        "precision": "float32",
-    }
+    small = {"epochs": 2, "samples": 2, "batch": 1, "validation": {"samples": 1, "volumes": 1}, "precision": "float32"}
+    content |= {**small, "model": str(tmp_path / "tiny.json"), "data": "image"}
     content["sampling"] = {"size": [32, 32, 32], "step": 6.0, "volumes": 1, "plain": 1.0}
-    content["data"] = "image"
-    path = tmp_path / "tiny.yaml"
-    path.write_text(yaml.safe_dump(content), encoding="utf-8")
+    (tmp_path / "tiny.yaml").write_text(yaml.safe_dump(content), encoding="utf-8")
+    data = json.loads(resource("Models", "triview-linknet152-small.json").read_text(encoding="utf-8"))
+    narrow = {"encoder": {"width": 0.25, "depth": 0.3, "expansion": 2}, "features": 4, "depth": 34, "width": 4}
+    data["network"]["arguments"] |= narrow
+    data |= {"name": "tiny", "weights": {}}
+    data["input"] |= {"size": [32, 32, 32]}
+    data["network"].pop("counts")
+    (tmp_path / "tiny.json").write_text(json.dumps(data), encoding="utf-8")
     scan = patient()
 
     class One:
@@ -155,16 +163,44 @@ def test_a_narrow_network_is_trained_on_slabs(tmp_path, monkeypatch):
             image = Image(scan.hu, scan.geometry, "CT")
             return image, Segmentation.from_masks({Structure("vertebra", "L1"): scan.target[0]}, scan.geometry)
 
-    small = card("triview-linknet152-small")
-    narrow = {"encoder": {"width": 0.25, "depth": 0.3, "expansion": 2}, "features": 4, "depth": 34, "width": 4}
-    network = {"name": "triview", "arguments": {**small.network["arguments"], **narrow}}
-    monkeypatch.setattr(run_module, "find_card", lambda _name: type(small)(**{**vars(small), "network": network}))
-    monkeypatch.setattr(run_module, "read_cases", lambda *_args, **_options: [One()])
-    out = train(path, tmp_path, tmp_path / "out")
+    for module in ("SpineSegLib.training.run", "SpineSegLib.training.pruning.run"):
+        monkeypatch.setattr(f"{module}.read_cases", lambda *_args, **_options: [One()])
+    return tmp_path / "tiny.yaml", tmp_path / "tiny.json"
+
+
+def made(path):
+    torch.manual_seed(0)
+    network = read_card(path).network
+    return build(network["name"], network["arguments"])
+
+
+def test_a_narrow_network_is_trained_on_slabs(tiny, tmp_path):
+    out = train(tiny[0], tmp_path, tmp_path / "out")
     rows = read_log(out / "log.csv")
     assert len(rows) == 2
     assert all(np.isfinite(float(row["train_loss"])) for row in rows)
     assert (out / "weights.safetensors").stat().st_size > 10_000
+
+
+@pytest.mark.slow
+def test_a_network_of_volumes_is_pruned(tiny, tmp_path):
+    recipe, narrow = tiny
+    save_weights(made(narrow), tmp_path / "whole.safetensors")
+    plan = Plan(shares=(), multiple=2, epochs=1, repeats=1)
+    options = {"recipe": recipe, "weights": tmp_path / "whole.safetensors", "plan": plan}
+    before, zeroed, without, tuned = prune(str(narrow), tmp_path, tmp_path / "pruned", **options)
+    assert without.score == pytest.approx(zeroed.score, abs=1e-3)
+    assert tuned.parameters == without.parameters < 0.6 * before.parameters
+    assert without.multiply_adds < 0.75 * before.multiply_adds
+    assert count(read_card(tmp_path / "pruned" / "tiny-pruned.json")) == (tuned.parameters, tuned.multiply_adds)
+
+
+def test_pruning_measures_a_network_of_volumes_on_volumes(tiny):
+    network = made(tiny[1])
+    example = example_for(network, 1, side=32)
+    assert example.shape == (1, 1, 32, 32, 32)
+    once, again = milliseconds_of([network, network], example, repeats=1)
+    assert min(once, again) > 0
 
 
 def test_dice_of_volumes_is_counted_over_all_their_voxels():

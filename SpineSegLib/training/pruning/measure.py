@@ -21,10 +21,14 @@ from SpineSegLib.training.recipe import Recipe
 
 
 def example_for(network: nn.Module, channels: int, side: int | None = None) -> torch.Tensor:
-    """Return one square picture (1, channels, h, w) of noise, of the given side, else of at least 64 pixels."""
+    """Return noise for a network: a square (1, channels, h, w), or a cube for one that takes volumes.
+
+    Its side is the one given, else at least 64 pixels.
+    """
     stride = int(getattr(network, "stride", 1))
     side = side or stride * -(-64 // stride)
-    return torch.rand(1, channels, side, side, generator=torch.Generator().manual_seed(0))
+    axes = 3 if getattr(network, "volumetric", False) else 2
+    return torch.rand(1, channels, *[side] * axes, generator=torch.Generator().manual_seed(0))
 
 
 def loss_of(network: nn.Module, recipe: Recipe, batch: object) -> torch.Tensor:
@@ -65,9 +69,12 @@ def size_of(network: nn.Module, picture: torch.Tensor) -> dict[str, int]:
 
 
 def milliseconds_of(networks: Sequence[nn.Module], picture: torch.Tensor, repeats: int) -> list[float]:
-    """Return the milliseconds that each network takes, run by turns with channels last as in use; medians."""
+    """Return the milliseconds that each network takes, run by turns with channels last as in use; medians.
+
+    A volume (n, c, d, h, w) stays as it is: networks that take it bring its slices into that order.
+    """
     ready = [network.eval().to(memory_format=torch.channels_last) for network in networks]
-    picture = picture.contiguous(memory_format=torch.channels_last)
+    picture = picture.contiguous(memory_format=torch.channels_last) if picture.ndim == 4 else picture
     times: list[list[float]] = [[] for _ in ready]
     with torch.no_grad():
         for turn in range(repeats + 1):
