@@ -15,7 +15,7 @@ from scipy import ndimage
 from SpineSegLib.image import Geometry, Image, Reorientation, Segmentation, resample
 from SpineSegLib.models import Card
 from SpineSegLib.models.preprocess import coarsened, scale_intensity, smoothed
-from SpineSegLib.pipelines.masks import large_parts, with_bright_rim
+from SpineSegLib.pipelines.masks import large_parts, near_column, with_bright_rim
 from SpineSegLib.pipelines.run import Runner
 from SpineSegLib.pipelines.tiles import Box, boxes, through
 from SpineSegLib.progress import Progress
@@ -40,6 +40,7 @@ def slabs(
     suspected: float = 0.1,
     threshold: float = 0.5,
     keep_fraction: float = 0.0,
+    column: float | None = None,
     rim: Mapping[str, float] | None = None,
     keep_probability: bool = False,
 ) -> Segmentation:
@@ -55,6 +56,7 @@ def slabs(
     suspected : probability of the first look from which on there may be spine
     threshold : probability above which a voxel belongs to the structure
     keep_fraction : see `large_parts`
+    column : radius of `near_column` in mm, before; None leaves what is far from the spine's axis, too
     rim : see `slicewise`
     keep_probability : whether segments carry their probabilities, which are 0 where parts were dropped
     """
@@ -88,7 +90,8 @@ def slabs(
     counter.say("bringing the result to the volume's grid")
     masks, probabilities = {}, {}
     for structure, each in zip(card.structures, probability, strict=True):
-        kept = large_parts(each > threshold, keep_fraction)
+        kept = each > threshold
+        kept = large_parts(kept if column is None else near_column(kept, grid.step, column), keep_fraction)
         # What was dropped must not come back between voxels; a margin keeps the slopes of what stays.
         each[~ndimage.binary_dilation(kept, iterations=2)] = 0
         mask, found = _back(each, grid, turned, threshold, keep_probability)

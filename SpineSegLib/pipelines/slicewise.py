@@ -15,7 +15,7 @@ from scipy import ndimage
 from SpineSegLib.image import Image, Reorientation, Segmentation, resample
 from SpineSegLib.models import Card
 from SpineSegLib.models.preprocess import PLANES, coarsened, scale_intensity, smoothed
-from SpineSegLib.pipelines.masks import large_parts, with_bright_rim
+from SpineSegLib.pipelines.masks import large_parts, near_column, with_bright_rim
 from SpineSegLib.pipelines.run import Runner
 from SpineSegLib.progress import Progress
 
@@ -30,6 +30,7 @@ def slicewise(
     neighbour: float = 3.0,
     threshold: float = 0.5,
     keep_fraction: float = 0.0,
+    column: float | None = None,
     every: int = 1,
     rim: Mapping[str, float] | None = None,
     batch: int = 8,
@@ -43,6 +44,7 @@ def slicewise(
     neighbour : mm between the slices that make up a network's channels
     threshold : mean probability above which a voxel belongs to the structure
     keep_fraction : see `large_parts`
+    column : see `slabs`
     rim : ``reach`` (mm) and ``above`` (of the image's own values) of `with_bright_rim`; None leaves masks as found
     every : only each so-many-th slice goes through the network, those between are interpolated; the planes, being
         averaged, fill in for one another
@@ -73,7 +75,8 @@ def slicewise(
         _add_between(view, index, np.concatenate(parts).swapaxes(0, 1) / len(planes))
     masks, probabilities = {}, {}
     for structure, each in zip(card.structures, probability, strict=True):
-        kept = large_parts(each > threshold, keep_fraction)
+        kept = each > threshold
+        kept = large_parts(kept if column is None else near_column(kept, grid.step, column), keep_fraction)
         # What was dropped must not come back between voxels; a margin keeps the slopes of what stays.
         each[~ndimage.binary_dilation(kept, iterations=2)] = 0
         found = turn.undo(resample(each, grid, turned, fill=0.0))

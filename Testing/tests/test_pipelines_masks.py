@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from SpineSegLib.pipelines.masks import with_bright_rim
+from SpineSegLib.pipelines.masks import near_column, with_bright_rim
 
 
 def test_the_bright_rim_is_taken_as_far_as_it_reaches_in_millimetres():
@@ -30,3 +30,43 @@ def test_dark_voxels_stay_outside_and_what_was_found_stays_inside():
 def test_nothing_stays_nothing():
     nothing = np.zeros((3, 4, 5), bool)
     assert not with_bright_rim(nothing, np.full(nothing.shape, 900.0), (1, 1, 1), reach=3, above=200).any()
+
+
+STEP = (3.0, 1.5, 2.0)
+
+
+def trunk():
+    """A bent spine 40 mm wide, and what hangs on it and lies around it: millimetres along head, back and left."""
+    k, j, i = (np.arange(n) * size for n, size in zip((80, 120, 130), STEP, strict=True))
+    k, j, i = k[:, None, None], j[None, :, None], i[None, None, :]
+    bend = 130 + 25 * np.sin(k / 60)
+    spine = (abs(i - bend) < 20) & (abs(j - 130) < 20)
+    ribs = (abs(j - 130) < 5) & (abs(i - bend) < 120) & (k % 30 < 6)
+    sternum = (abs(j - 20) < 6) & (abs(i - 130) < 15) & (k > 60) & (k < 200)
+    return spine, ribs & ~spine, sternum & (i > 0), abs(i - bend)
+
+
+def test_what_lies_far_from_the_spine_goes_and_the_spine_stays():
+    spine, ribs, sternum, aside = trunk()
+    found = near_column(spine | ribs | sternum, STEP, 80)
+    assert found[spine].all()
+    assert not found[sternum].any()
+    assert found[ribs & (aside < 70)].all(), "within the radius nothing is touched"
+    assert not found[ribs & (aside > 90)].any()
+
+
+def test_a_part_beyond_the_ends_may_be_half_as_much_further_away():
+    spine, *_ = trunk()
+    spine[50:] = False
+    for levels, stays in ((slice(70, 75), True), (slice(52, 57), False), (slice(30, 35), False)):
+        aside = np.zeros_like(spine)
+        aside[levels, 82:90, 18:22] = True  # 104 to 110 mm from where the spine ends, and 60 mm or 6 mm above it
+        assert near_column(spine | aside, STEP, 80)[aside].all() == stays
+        assert near_column(spine | aside, STEP, 80)[aside].any() == stays
+
+
+def test_nothing_and_a_single_voxel_have_a_column():
+    nothing = np.zeros((3, 4, 5), bool)
+    assert not near_column(nothing, STEP, 80).any()
+    nothing[1, 2, 3] = True
+    assert near_column(nothing, STEP, 80).sum() == 1

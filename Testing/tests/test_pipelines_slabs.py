@@ -198,6 +198,23 @@ def test_a_small_part_far_from_the_spine_is_dropped_by_its_share():
     assert dice(kept, mask) > 0.93
 
 
+def test_what_is_large_but_far_from_the_spine_is_dropped_on_an_oblique_grid(oblique):
+    def with_sternum(points):
+        x, y, z = np.moveaxis(points, -1, 0)
+        return letter(points) | ((abs(x) < 7) & (y > 48) & (y < 58) & (abs(z) < 30))
+
+    fine = oblique.step * [0.6, 1.2, 1.5]
+    matrix = np.array(oblique.ijk_to_ras)
+    matrix[:3, :3] = matrix[:3, :3] / oblique.step[::-1] * fine[::-1]
+    shape = (90, 110, 120)
+    image, _ = scan(centred(matrix, shape), shape, with_sternum)
+    _, mask = scan(centred(matrix, shape), shape)
+    both, _ = seen_by(image, keep_fraction=0.1)
+    kept, _ = seen_by(image, keep_fraction=0.1, column=35.0)
+    assert both.sum() > 1.2 * kept.sum()
+    assert dice(kept, mask) > 0.93
+
+
 def test_the_first_look_spares_slabs_without_spine_and_loses_nothing():
     shape = (150, 150, 150)
     image, _ = scan(centred(np.diag([-1.5, -1.5, 1.5, 1.0]), shape), shape, dark=-100)
