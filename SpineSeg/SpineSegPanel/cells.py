@@ -1,8 +1,12 @@
-"""How the panel's tables show numbers: a cell without one holds a dash, where Slicer would write 'nan'."""
+"""How the panel's tables show numbers: four digits, and a dash where there is none and Slicer would write 'nan'."""
+
+import re
 
 import qt
 
 NO_NUMBER = "–"
+FRACTION = re.compile(r"-?\d+\.\d+(e[+-]?\d+)?", re.IGNORECASE)
+"""What a measured value looks like; whole numbers may be names, of patients or cases."""
 
 
 class NumberDelegate(qt.QStyledItemDelegate):
@@ -13,7 +17,12 @@ class NumberDelegate(qt.QStyledItemDelegate):
 
     def displayText(self, value, locale) -> str:
         text = "" if value is None else str(value)
-        return NO_NUMBER if text.lower() in ("nan", "-nan", "nan(ind)", "-nan(ind)") else text
+        if text.lower() in ("nan", "-nan", "nan(ind)", "-nan(ind)"):
+            return NO_NUMBER
+        if not FRACTION.fullmatch(text):
+            return text
+        number = float(text)
+        return f"{number:.0f}" if abs(number) >= 1000 else f"{number:.4g}"
 
 
 def show_numbers(view) -> NumberDelegate:

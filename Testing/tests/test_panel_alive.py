@@ -121,6 +121,30 @@ def test_result_table_has_level_size_and_confidence(panel, slicer_host):
     assert shown[1][-1] == "–"
 
 
+@pytest.mark.parametrize(
+    ("value", "shown"),
+    [
+        ("0.904213", "0.9042"),
+        ("20.6313", "20.63"),
+        ("-3.14159", "-3.142"),
+        ("1.23457e+06", "1234570"),
+        ("12345.6", "12346"),
+        ("0.5", "0.5"),
+        ("18", "18"),
+        ("0012345", "0012345"),
+        ("1.2.840.10008", "1.2.840.10008"),
+        ("C5", "C5"),
+        ("nan", "–"),
+        (None, ""),
+    ],
+)
+def test_cells_show_four_digits_of_what_was_measured_and_names_as_they_are(slicer_host, value, shown):
+    import qt
+    from SpineSegPanel.cells import NumberDelegate
+
+    assert NumberDelegate(None).displayText(value, qt.QLocale()) == shown
+
+
 def shown_in(view) -> list[list[str]]:
     """Return what a table view writes into its cells."""
     import qt
