@@ -7,7 +7,6 @@ from collections.abc import Sequence
 import numpy as np
 from scipy import ndimage
 
-
 SMOOTH = 30.0
 """mm along the spine over which its axis is smoothed."""
 

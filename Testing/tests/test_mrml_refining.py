@@ -8,10 +8,11 @@ import pytest
 from SpineSegLib.errors import InputError
 from SpineSegLib.image import Geometry
 from SpineSegLib.mrml import DONE, FAILED, Worker, jobs
+from SpineSegLib.mrml.correcting import ACCEPTED_ATTRIBUTE, EDITED_ATTRIBUTE
 from SpineSegLib.mrml.edited import filled_part
 from SpineSegLib.mrml.geometry import volume_geometry
 from SpineSegLib.mrml.pairs import segmentation_of
-from SpineSegLib.mrml.refining import ACCEPTED_ATTRIBUTE, EDITED_ATTRIBUTE, Refiner
+from SpineSegLib.mrml.refining import Refiner
 from SpineSegLib.pipelines.levels import vertebrae_segmentation
 
 
