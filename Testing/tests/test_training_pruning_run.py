@@ -106,6 +106,11 @@ def test_the_command_reports_every_stage_and_writes_what_the_other_commands_read
     assert sitk.GetArrayFromImage(sitk.ReadImage(str(out / "curve.png"))).std() > 10
 
     whole, own = read_card(films / "narrow.json"), read_card(out / "narrow-pruned.json")
+    command = (
+        "prune narrow --recipe recipe --share 0.5 --multiple 2 --epochs 1 --weights FILE --data FOLDER --out FOLDER"
+    )
+    facts = json.loads((out / "card.json").read_text(encoding="utf-8"))
+    assert facts["weights"]["training"]["command"].endswith(command)
     assert count(own) == (rows[-1].parameters, rows[-1].multiply_adds)
     assert describe(own)["parameters"] == rows[-1].parameters
     x = torch.rand(1, 1, 64, 64)

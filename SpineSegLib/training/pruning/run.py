@@ -120,7 +120,7 @@ def prune(
     InputError : the model, the recipe, the data or the folder is at fault
     """
     card, plan, out = find_card(model), plan or Plan(), Path(out)
-    recipe = replace(read_recipe(recipe or card.name), model=str(model))
+    named, recipe = recipe, replace(read_recipe(recipe or card.name), model=str(model))
     recipe = replace(recipe, data=reader or recipe.data)
     make_folder(out, resume)
     if (out / START).exists() and not resume:
@@ -171,7 +171,7 @@ def prune(
     rows = [row for row in rows if row.stage != "fine-tuned"]
     rows.append(replace(last, stage="fine-tuned", score=score(final)))
     write_report(rows, out, _title(card, plan))
-    _write_cards(card, final, plan, picture, out)
+    _write_cards(card, final, _command(card.name, plan, named, weights), picture, out)
     shutil.copyfile(out / RUN / "weights.safetensors", out / "weights.safetensors")
     (out / START).unlink()
     return rows
@@ -266,12 +266,25 @@ def _title(card: Card, plan: Plan) -> str:
     return f"{card.name}: filters {'removed' if plan.remove else 'zeroed'}, {plan.share:.0%} fine-tuned"
 
 
-def _write_cards(card: Card, network: nn.Module, plan: Plan, picture: torch.Tensor, out: Path) -> None:
+def _command(name: str, plan: Plan, recipe: str | Path | None, weights: str | Path | None) -> str:
+    """Return the command that prunes like this, without what it does anyway and without anybody's folders."""
+    words = [f"python -m SpineSegLib prune {name}"]
+    words += [f"--recipe {Path(recipe).stem}"] if recipe else []
+    words += [f"--share {plan.share:g}", *(() if plan.remove else ["--zero"])]
+    for option in ("multiple", "scope", "batches", "epochs", "rate", "strength", "norm"):
+        value = getattr(plan, option)
+        if value != getattr(Plan, option):
+            words.append(f"--{option} {value:g}" if isinstance(value, int | float) else f"--{option} {value}")
+    words += ["--weights FILE"] if weights else []
+    return " ".join([*words, "--data FOLDER", "--out FOLDER"])
+
+
+def _write_cards(card: Card, network: nn.Module, command: str, picture: torch.Tensor, out: Path) -> None:
     """Write ``card.json`` as training does, with the pruned network beside, and a whole card of its own."""
     facts = json.loads((out / RUN / "card.json").read_text(encoding="utf-8"))
     name = f"{card.name}-pruned"
     training = facts["weights"]["training"]
-    training["command"] = f"python -m SpineSegLib prune {card.name} --share {plan.share:g} --data FOLDER --out FOLDER"
+    training["command"] = command
     facts["recipe"]["model"] = card.name
     arguments = dict(card.network["arguments"])
     if getattr(network, "pruned", None):
