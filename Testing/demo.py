@@ -24,7 +24,7 @@ sys.path.insert(0, str(ROOT))
 
 from SpineSegLib.errors import InputError, problem  # noqa: E402
 
-CT_MODEL, FILM_MODEL = "linknet34-ct-small", "unet-xray-small"
+CT_MODEL, FILM_MODEL = "triview-linknet152-small", "unet-xray-small"
 VIEWS = {"ap": 0.0, "lateral": 90.0}
 """Radiographs to project: name and azimuth of the X-ray source in degrees."""
 

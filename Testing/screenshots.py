@@ -19,7 +19,7 @@ for folder in (str(ROOT / "Testing"), str(ROOT)):
 
 import host  # noqa: E402
 
-MODEL = "linknet34-ct-small"
+MODEL = "triview-linknet152-small"
 PANEL = (500, 760)
 VIEW = (420, 420)
 

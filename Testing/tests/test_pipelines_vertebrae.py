@@ -122,6 +122,21 @@ def test_a_fused_pair_is_split_and_said_to_be_doubtful():
     assert any("L1 is doubtful" in note for note in split.notes)
 
 
+@pytest.mark.parametrize("upper", [True, False])
+def test_vertebrae_at_an_end_whose_discs_are_filled_are_one_that_is_said_to_be_several(upper):
+    geometry = grid(size=(80, 110, 250))
+    points = geometry.to_world(np.stack(np.meshgrid(*map(np.arange, geometry.shape), indexing="ij"), axis=-1))
+    labels = owners(points, count=6)
+    x, y, z = np.moveaxis(points, -1, 0)
+    filled = np.isin(labels, (1, 2, 3) if upper else (4, 5, 6))
+    inside = (z > z[filled].min()) & (z < z[filled].max())
+    column = np.hypot(x + 6 * np.sin(z / 50), 1.2 * (y - 12 * np.sin(z / 70))) < 16
+    split = split_into_vertebrae((labels > 0) | (column & inside), geometry, top_level="T11")
+    (one,) = [note for note in split.notes if "may be several vertebrae in one" in note]
+    assert one.startswith("T11 is doubtful" if upper else f"{names(split)[-1].split()[0]} is doubtful")
+    assert names(split)[0 if upper else -1].endswith("(doubtful)")
+
+
 def test_a_broad_end_is_the_sacrum_and_the_level_above_is_advised():
     geometry = grid(size=(90, 110, 190))
     labels = truth(geometry, sacrum=True)

@@ -29,6 +29,9 @@ FILLED = 0.5
 UNLIKE = 1.4
 """A vertebra is doubtful that is so many times higher or lower than its neighbours."""
 
+LARGE = 2.0
+"""A vertebra is doubtful that is so many times as large as the next ones that are wholly in view."""
+
 BROAD = 1.5
 """The last one is the sacrum where its section is so many times that of the vertebra above it."""
 
@@ -82,9 +85,9 @@ def split_into_vertebrae(mask: np.ndarray, geometry: Geometry, *, top_level: str
     labels[box] = np.where(upright[box], numbers_here, 0)
     count = int(numbers.max())
     ends = cut_off(numbers, edge, count - sacrum)
-    doubts = _doubts(count, cuts, sacrum) | {
-        n: f"the image's edge cuts it off, {size / 1000:.1f} ml are in view" for n, size in ends.items()
-    }
+    sizes = np.bincount(numbers.ravel(), minlength=count + 1)[1:]
+    doubts = _too_large(sizes, [n for n in range(count - sacrum) if n not in ends]) | _doubts(count, cuts, sacrum)
+    doubts |= {n: f"the image's edge cuts it off, {size / 1000:.1f} ml are in view" for n, size in ends.items()}
     levels = _levels(count - sacrum, top_level)
     described = structures_at(levels)
     if sacrum:
@@ -190,6 +193,23 @@ def _doubts(count: int, cuts: list[Cut], sacrum: bool) -> dict[int, str]:
             for near in (number, number + 1):
                 if not (sacrum and near == count - 1):
                     doubts[near] = f"{100 * cut.filled:.0f} % of a disc beside it is filled"
+    return doubts
+
+
+def _too_large(sizes: np.ndarray, whole: list[int]) -> dict[int, str]:
+    """Return why vertebrae are doubtful that are probably several in one: at the ends no height tells it.
+
+    Parameters
+    ----------
+    sizes : of all vertebrae, in any unit
+    whole : numbers from 0 of those that are wholly in view, from the head down
+    """
+    doubts = {}
+    for place, number in enumerate(whole):
+        around = [sizes[whole[near]] for near in (place - 1, place + 1) if 0 <= near < len(whole)]
+        if around and sizes[number] > LARGE * max(around):
+            ratio = sizes[number] / max(around)
+            doubts[number] = f"it is {ratio:.1f} times as large as those beside it, it may be several vertebrae in one"
     return doubts
 
 
