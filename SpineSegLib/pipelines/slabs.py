@@ -56,7 +56,7 @@ def slabs(
     suspected : probability of the first look from which on there may be spine
     threshold : probability above which a voxel belongs to the structure
     keep_fraction : see `large_parts`
-    column : radius of `near_column` in mm, before; None leaves what is far from the spine's axis, too
+    column : mm from the spine's axis beyond which nothing is kept, see `near_column`; None keeps all
     rim : see `slicewise`
     keep_probability : whether segments carry their probabilities, which are 0 where parts were dropped
     """
