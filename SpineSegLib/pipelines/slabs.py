@@ -15,6 +15,7 @@ from scipy import ndimage
 from SpineSegLib.image import Geometry, Image, Reorientation, Segmentation, resample
 from SpineSegLib.models import Card
 from SpineSegLib.models.preprocess import coarsened, scale_intensity, smoothed
+from SpineSegLib.pipelines.edges import WIDTH, margins, sharpened
 from SpineSegLib.pipelines.masks import large_parts, near_column, with_bright_rim
 from SpineSegLib.pipelines.run import Runner
 from SpineSegLib.pipelines.tiles import Box, boxes, through
@@ -42,6 +43,7 @@ def slabs(
     keep_fraction: float = 0.0,
     column: float | None = None,
     rim: Mapping[str, float] | None = None,
+    edge: Mapping[str, object] | None = None,
     keep_probability: bool = False,
 ) -> Segmentation:
     """Segment a volume.
@@ -58,6 +60,7 @@ def slabs(
     keep_fraction : see `large_parts`
     column : mm from the spine's axis beyond which nothing is kept, see `near_column`; None keeps all
     rim : see `slicewise`
+    edge : arguments of `sharpened`, which draws edges at the volume's own voxels; None leaves them to the network
     keep_probability : whether segments carry their probabilities, which are 0 where parts were dropped
     """
     how, step, classes = card.input["intensity"], float(card.input["spacing"]), len(card.structures)
@@ -65,7 +68,8 @@ def slabs(
     turned = turn.geometry(image.geometry)
     grid = turned.with_step(step)
     report(0, 1, "resampling the volume")
-    volume = _coarser(turn.apply(image.array), turned, grid)
+    native = turn.apply(image.array)
+    volume = _coarser(native, turned, grid)
     volume = scale_intensity(smoothed(volume, how), how)
     counter = _Counter(report)
     place = tuple(slice(0, n) for n in volume.shape)
@@ -94,7 +98,7 @@ def slabs(
         kept = large_parts(kept if column is None else near_column(kept, grid.step, column), keep_fraction)
         # What was dropped must not come back between voxels; a margin keeps the slopes of what stays.
         each[~ndimage.binary_dilation(kept, iterations=2)] = 0
-        mask, found = _back(each, grid, turned, threshold, keep_probability)
+        mask, found = _back(each, grid, turned, threshold, keep_probability, None if edge is None else native, edge)
         masks[structure] = turn.undo(mask)
         if rim is not None:
             masks[structure] = with_bright_rim(masks[structure], image.array, image.geometry.step, **rim)
@@ -166,16 +170,30 @@ def _coarser(array: np.ndarray, source: Geometry, target: Geometry) -> np.ndarra
 
 
 def _back(
-    probability: np.ndarray, source: Geometry, target: Geometry, threshold: float, keep: bool
+    probability: np.ndarray,
+    source: Geometry,
+    target: Geometry,
+    threshold: float,
+    keep: bool,
+    values: np.ndarray | None = None,
+    edge: Mapping[str, object] | None = None,
 ) -> tuple[np.ndarray, np.ndarray | None]:
-    """Return the mask on the volume's grid, some slices at a time, and the probabilities where they are to be kept."""
+    """Return the mask on the volume's grid, some slices at a time, and the probabilities where they are to be kept.
+
+    With values, edges are where these have theirs.
+    """
     mask = np.zeros(target.shape, bool)
     kept = np.zeros(target.shape, np.float32) if keep else None
     count = max(1, AT_ONCE // (target.shape[1] * target.shape[2]))
+    margin = 0 if values is None else margins(target.step, edge.get("width", WIDTH))[0]
     for start in range(0, len(mask), count):
         stop = min(start + count, len(mask))
-        there = target.cropped((start, 0, 0), (stop, *target.shape[1:]))
+        low, high = max(0, start - margin), min(len(mask), stop + margin)
+        there = target.cropped((low, 0, 0), (high, *target.shape[1:]))
         found = resample(probability, source, there, fill=0.0)
+        if values is not None:
+            found = sharpened(found, values[low:high], target.step, **edge)
+        found = found[start - low : stop - low]
         mask[start:stop] = found > threshold
         if kept is not None:
             kept[start:stop] = found

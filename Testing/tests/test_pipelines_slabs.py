@@ -10,6 +10,7 @@ import torch
 from SpineSegLib.errors import Cancelled
 from SpineSegLib.image import Geometry, Image
 from SpineSegLib.models import card, registry
+from SpineSegLib.pipelines import slabs as pipeline
 from SpineSegLib.pipelines.precision import worst_dice
 from SpineSegLib.pipelines.run import Runner, check_image
 from SpineSegLib.pipelines.slabs import slabs
@@ -265,3 +266,29 @@ def test_precisions_are_compared_in_volumes_too():
     other = one.clone()
     other[:, 1, :4] = 1 - other[:, 1, :4]
     assert worst_dice(one, other) < 0.7
+
+
+def turned_scan(shape=(60, 100, 90)):
+    """A letter on a grid that is oblique, anisotropic and left-handed."""
+    a, b = np.deg2rad(20), np.deg2rad(-12)
+    turn = np.array([[np.cos(a), -np.sin(a), 0], [np.sin(a), np.cos(a), 0], [0, 0, 1]])
+    turn = turn @ np.array([[1, 0, 0], [0, np.cos(b), -np.sin(b)], [0, np.sin(b), np.cos(b)]])
+    matrix = np.eye(4)
+    matrix[:3, :3] = turn @ np.diag([-0.9, 0.9, 2.0])
+    return scan(centred(matrix, shape), shape)
+
+
+def test_edges_come_out_finer_than_the_networks_grid_on_an_oblique_volume():
+    image, mask = turned_scan()
+    plain, _ = seen_by(image)
+    fine, _ = seen_by(image, edge={"share": 0.5})
+    assert dice(fine, mask) > 0.985
+    assert 1 - dice(fine, mask) < 0.6 * (1 - dice(plain, mask))
+
+
+def test_edges_are_the_same_when_slices_come_back_a_few_at_a_time(monkeypatch):
+    image, _ = turned_scan()
+    whole, _ = seen_by(image, edge={"width": 2.5})
+    monkeypatch.setattr(pipeline, "AT_ONCE", 3 * image.array[0].size)
+    pieces, _ = seen_by(image, edge={"width": 2.5})
+    np.testing.assert_array_equal(whole, pieces)
