@@ -255,7 +255,8 @@ def segment(
     if split and found.foreground.any():
         from SpineSegLib.pipelines.vertebrae import split_into_vertebrae
 
-        parts = split_into_vertebrae(found.foreground, found.geometry, top_level=top_level)
+        hu = image.array if image.modality == "CT" else None
+        parts = split_into_vertebrae(found.foreground, found.geometry, top_level=top_level, hu=hu)
         found = parts.segmentation
         warnings += parts.notes
     warnings += [

@@ -7,6 +7,8 @@ from dataclasses import dataclass
 import numpy as np
 from scipy import ndimage
 
+from SpineSegLib.pipelines.vertebrae.plates import BODY, LEAST, emptier, rises
+
 HEIGHTS = np.arange(10, 49)
 """Heights of a vertebra with its disc that are thought of, mm."""
 
@@ -22,7 +24,7 @@ class Cut:
     ----------
     at : mm along the axis
     back, left : slopes
-    filled : share of the body's section that the mask fills there, 0 in a clean disc
+    filled : share of the body's section that the mask fills there, 0 in a clean disc; less where plates show one
     """
 
     at: float
@@ -107,7 +109,16 @@ def find_cuts(
         height = int(came)
 
 
-def tilted(places: np.ndarray, at: float, radius: float, voxel: float, *, steepest: float = 0.5) -> Cut:
+def tilted(
+    places: np.ndarray,
+    at: float,
+    radius: float,
+    voxel: float,
+    *,
+    bright: np.ndarray | None = None,
+    hill: float = 1.0,
+    steepest: float = 0.5,
+) -> Cut:
     """Return the plane near `at` that the mask fills least, among tilts up to `steepest` (27 degrees).
 
     Parameters
@@ -116,20 +127,31 @@ def tilted(places: np.ndarray, at: float, radius: float, voxel: float, *, steepe
     at : mm along the axis
     radius : mm of the section to be looked at
     voxel : mm³ of one
+    bright : (n,) HU of the voxels: planes between bright plates count as emptier; None where there are no values
+    hill : see `plates.usual`
     """
-    near = places[np.hypot(places[:, 1], places[:, 2]) < radius]
-    near = near[np.abs(near[:, 0] - at) < REACH + 2 + 1.5 * radius * steepest]
+    margin = REACH + (2 if bright is None else int(2 * BODY))
+    some = (np.hypot(places[:, 1], places[:, 2]) < radius) & (
+        np.abs(places[:, 0] - at) < margin + 1.5 * radius * steepest
+    )
+    near, lights = places[some], None if bright is None else bright[some]
     slopes = np.linspace(-steepest, steepest, 9)
-    offsets = np.arange(-REACH, REACH + 1)
+    offsets = np.arange(-margin, margin + 1)
+    section = np.pi * radius**2
     found = None
     for back in slopes:
         for left in slopes:
             along = np.rint(near[:, 0] - at - back * near[:, 1] - left * near[:, 2]).astype(int)
-            along = along[np.abs(along) <= REACH]
-            share = np.bincount(along + REACH, minlength=len(offsets)) * voxel / (np.pi * radius**2)
+            within = np.abs(along) <= margin
+            along = along[within] + margin
+            share = np.bincount(along, minlength=len(offsets)) * voxel / section
             share = ndimage.gaussian_filter1d(share, 0.7, mode="nearest")
+            if lights is not None:
+                rise = rises(along, lights[within], len(offsets), LEAST * section / voxel)
+                share = emptier(share, rise, hill, most=2.0)
             # Upright and in place unless something speaks against it.
             cost = share + 0.1 * (back**2 + left**2) + 0.002 * np.abs(offsets)
+            cost[np.abs(offsets) > REACH] = np.inf
             number = int(cost.argmin())
             if found is None or cost[number] < found[0]:
                 found = (cost[number], Cut(at + float(offsets[number]), back, left, float(min(share[number], 1.0))))

@@ -16,9 +16,19 @@ from SpineSegLib.pipelines.vertebrae.assign import assigned
 from SpineSegLib.pipelines.vertebrae.axis import Axis, axis_of
 from SpineSegLib.pipelines.vertebrae.cuts import Cut, filling, find_cuts, tilted
 from SpineSegLib.pipelines.vertebrae.ends import cut_off, without_fragments
+from SpineSegLib.pipelines.vertebrae.plates import LEAST, emptier, rises, usual
 
 STEP = 1.0
 """Grid on which the work is done, mm: joints are about that wide."""
+
+CLEAN = 0.25
+"""Plates are asked where to cut only where the mask fills more of the disc than this share."""
+
+NEAR = 15
+"""mm along the axis within which a clean disc makes plates needless."""
+
+BETWEEN = (-100, 600)
+"""HU of the darkest tissue and of the brightest bone that count."""
 
 ABOVE = 2
 """How many vertebrae may have their arches in view above the first whose body is: processes slope down."""
@@ -50,7 +60,9 @@ class Split:
     notes: tuple[str, ...]
 
 
-def split_into_vertebrae(mask: np.ndarray, geometry: Geometry, *, top_level: str | None = None) -> Split:
+def split_into_vertebrae(
+    mask: np.ndarray, geometry: Geometry, *, top_level: str | None = None, hu: np.ndarray | None = None
+) -> Split:
     """Split the mask of a spine into vertebrae.
 
     Parameters
@@ -58,6 +70,7 @@ def split_into_vertebrae(mask: np.ndarray, geometry: Geometry, *, top_level: str
     mask : boolean k, j, i, on any grid with a spacing
     geometry : its grid
     top_level : level of the uppermost vertebra; without it they are counted from the top
+    hu : the CT on the same grid, whose bright endplates show discs that the mask fills; None where there is none
 
     Raises
     ------
@@ -74,7 +87,8 @@ def split_into_vertebrae(mask: np.ndarray, geometry: Geometry, *, top_level: str
     # Specks smaller than the grid are one vertebra.
     inside = inside if inside.any() else np.ones_like(inside)
     axis = axis_of(inside, STEP)
-    cuts = _cuts(inside, axis) if axis else []
+    bright = None if hu is None else _bright(turn.apply(hu)[box], here, grid)
+    cuts = _cuts(inside, axis, bright) if axis else []
     numbers, cuts, sacrum = _numbers(inside, axis, cuts) if cuts else (inside.astype(int), [], False)
     edge = _at_edge(inside.shape, box, upright.shape)
     numbers, cuts = without_fragments(numbers, cuts, edge) if cuts else (numbers, cuts)
@@ -123,12 +137,30 @@ def _at_edge(shape: tuple[int, ...], box: tuple[slice, ...], whole: tuple[int, .
     return edge
 
 
-def _cuts(mask: np.ndarray, axis: Axis) -> list[Cut]:
-    places = axis.places(np.argwhere(mask))
+def _bright(hu: np.ndarray, here: Geometry, grid: Geometry) -> np.ndarray:
+    """Return values on the grid of the work, metal and air no more than the brightest bone and the darkest tissue."""
+    return resample(np.clip(hu, *BETWEEN).astype(np.float32), here, grid, fill=BETWEEN[0])
+
+
+def _cuts(mask: np.ndarray, axis: Axis, bright: np.ndarray | None) -> list[Cut]:
+    voxels = np.nonzero(mask)
+    places = axis.places(np.column_stack(voxels))
     radius = axis.radius_at(np.arange(int(np.ceil(axis.along[-1])) + 1))
     share = filling(places, 0.75 * radius, STEP**3)
-    found = find_cuts(share, radius)
-    return [tilted(places, at, 0.75 * radius[at], STEP**3) for at in found]
+    if bright is None:
+        return [tilted(places, at, 0.75 * radius[at], STEP**3) for at in find_cuts(share, radius)]
+    lights = bright[voxels]
+    near = np.clip(np.rint(places[:, 0]).astype(int), 0, len(radius) - 1)
+    inside = np.hypot(places[:, 1], places[:, 2]) < 0.75 * radius[near]
+    rise = rises(near[inside], lights[inside], len(radius), LEAST * np.pi * (0.75 * radius) ** 2 / STEP**3)
+    hill, cuts = usual(rise), []
+    unclear = ndimage.minimum_filter1d(share, NEAR) > CLEAN
+    for at in find_cuts(np.where(unclear, emptier(share, rise, hill), share), radius):
+        cut = tilted(places, at, 0.75 * radius[at], STEP**3)
+        if cut.filled > CLEAN:
+            cut = tilted(places, at, 0.75 * radius[at], STEP**3, bright=lights, hill=float(hill[at]))
+        cuts.append(cut)
+    return cuts
 
 
 def _numbers(mask: np.ndarray, axis: Axis, cuts: list[Cut]) -> tuple[np.ndarray, list[Cut], bool]:
