@@ -21,6 +21,7 @@ def whole_image(
     report: Progress,
     threshold: float = 0.5,
     keep_fraction: float = 0.0,
+    mirror: bool = False,
     keep_probability: bool = False,
 ) -> Segmentation:
     """Segment a radiograph.
@@ -29,14 +30,20 @@ def whole_image(
     ----------
     threshold : probability above which a pixel belongs to the structure
     keep_fraction : see `large_parts`
+    mirror : whether the mean is taken with what is found in the mirror image, turned back: for networks that were
+        trained on films mirrored at random, to which both are as good
     keep_probability : whether segments carry their probabilities, parts that were dropped included
     """
-    report(0, 2, "segmenting")
+    looks = 2 if mirror else 1
+    report(0, looks + 1, "segmenting")
     pictures, box = in_square(image, card)
     square = run(pictures)[0].numpy()
-    report(1, 2, "bringing the result to the image's size")
+    if mirror:
+        report(1, looks + 1, "segmenting the mirror image")
+        square = (square + run(pictures.flip(-1))[0].flip(-1).numpy()) / 2
+    report(looks, looks + 1, "bringing the result to the image's size")
     found = out_of_square(square, box, image, card, threshold, keep_fraction, keep_probability)
-    report(2, 2, "done")
+    report(looks + 1, looks + 1, "done")
     return found
 
 

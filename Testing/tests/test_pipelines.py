@@ -1,5 +1,6 @@
 """Pipelines on grids that hide no mistake, with a network whose answer is known: brightness itself."""
 
+from dataclasses import replace
 from itertools import permutations, product
 
 import numpy as np
@@ -143,6 +144,35 @@ def test_radiograph_mask_comes_back_at_its_own_size_and_aspect(shape, step):
     height, width = (np.ptp(np.flatnonzero((seen > 0.5).any(axis=axis))) + 1 for axis in (1, 0))
     real = (0.45 * shape[0] * step[0]) / (0.7 * shape[1] * step[1])
     assert height / width == pytest.approx(real, rel=0.06)
+
+
+class Leftish(torch.nn.Module):
+    """Surer of what lies further left in the picture."""
+
+    stride = 1
+
+    def forward(self, x):
+        return 8 * x - 4 - 6 * torch.linspace(0, 1, x.shape[-1])
+
+
+def test_the_mean_with_the_mirror_image_lies_in_place_and_is_alike_on_both_sides():
+    values = np.zeros((1, 60, 90), np.uint8)
+    values[:, 20:40, 5:15] = values[:, 20:40, 75:85] = 255  # one on either side
+    values[:, 5:12, 5:45] = 255  # which a mirror image would have on the right
+    image = Image(values, Geometry(values.shape, np.diag([-0.4, -0.4, 1, 1])), "XR")
+    model = card("unet-xray-small")
+    plain = replace(model, input={**model.input, "intensity": {"kind": "percentile", "low": 0, "high": 100}})
+    chances = {}
+    for mirror in (False, True):
+        found = whole_image(
+            image, plain, Runner(Leftish(), "cpu", "float32"), report=silent, mirror=mirror, keep_probability=True
+        )
+        chances[mirror] = found.find(plain.structures[0]).probability[0]
+    one, two = chances[False], chances[True]
+    assert one[30, 10] > 0.95 and one[30, 80] < 0.3
+    assert two[30, 10] == pytest.approx(two[30, 80], abs=0.02)
+    assert two[30, 10] == pytest.approx((one[30, 10] + one[30, 80]) / 2, abs=0.03)
+    assert two[8, 20] > 0.5 > two[8, 70]
 
 
 def test_letterbox_is_undone_in_place():

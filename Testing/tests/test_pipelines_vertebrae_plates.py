@@ -90,7 +90,11 @@ def test_a_hill_is_measured_against_its_surroundings_and_bridges_what_is_not_see
     assert abs(rise[15:28]).max() < 5
     assert not rises(along[:0], bright[:0], 100, 10).any()
     share = emptier(np.ones(100), rise, usual(rise))
-    assert abs(share[48:53] - 0.3).max() < 1e-6 and share.min() == pytest.approx(0.3) and share[10] == pytest.approx(1, abs=0.02)
+    assert (
+        abs(share[48:53] - 0.3).max() < 1e-6
+        and share.min() == pytest.approx(0.3)
+        and share[10] == pytest.approx(1, abs=0.02)
+    )
 
 
 def test_segment_takes_the_plates_of_a_ct(monkeypatch):
