@@ -12,7 +12,7 @@ from SpineSegLib.image import Image, Segmentation
 from SpineSegLib.models import card
 from SpineSegLib.pipelines import run as run_module
 from SpineSegLib.pipelines.vertebrae import split_into_vertebrae
-from SpineSegLib.pipelines.vertebrae.plates import emptier, rises, usual
+from SpineSegLib.pipelines.vertebrae.plates import emptier, middle, rises, usual
 
 
 def filled_spine(geometry, *, plates=450, marrow=150, disc=90, noise=15, filled=(1, 2, 3, 4, 5)):
@@ -95,6 +95,15 @@ def test_a_hill_is_measured_against_its_surroundings_and_bridges_what_is_not_see
         and share.min() == pytest.approx(0.3)
         and share[10] == pytest.approx(1, abs=0.02)
     )
+
+
+@pytest.mark.parametrize("lower", [300.0, 600.0])
+def test_the_middle_of_a_disc_is_between_its_plates_though_one_is_brighter(lower):
+    along = np.repeat(np.arange(100), 50)
+    bright = np.where(abs(along - 47) < 2, 450.0, np.where(abs(along - 53) < 2, lower, 150.0))
+    rise = rises(along, bright, 100, 10)
+    assert middle(rise, int(rise.argmax())) == pytest.approx(50, abs=1)
+    assert middle(rise[:50], 49) <= 49  # a hill that the end cuts off
 
 
 def test_segment_takes_the_plates_of_a_ct(monkeypatch):

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy import ndimage
 
-from SpineSegLib.pipelines.vertebrae.plates import BODY, LEAST, emptier, rises
+from SpineSegLib.pipelines.vertebrae.plates import BODY, LEAST, emptier, middle, rises
 
 HEIGHTS = np.arange(10, 49)
 """Heights of a vertebra with its disc that are thought of, mm."""
@@ -154,5 +154,6 @@ def tilted(
             cost[np.abs(offsets) > REACH] = np.inf
             number = int(cost.argmin())
             if found is None or cost[number] < found[0]:
-                found = (cost[number], Cut(at + float(offsets[number]), back, left, float(min(share[number], 1.0))))
+                place = float(number) if lights is None else middle(rise, number)
+                found = (cost[number], Cut(at + place - margin, back, left, float(min(share[number], 1.0))))
     return found[1]

@@ -66,3 +66,12 @@ def emptier(share: np.ndarray, rise: np.ndarray, hill: np.ndarray | float, *, mo
     most : hills higher than so many usual ones are as good as these
     """
     return share * np.maximum(1 - WORTH * np.clip(rise / hill, 0, most), 0)
+
+
+def middle(rise: np.ndarray, peak: int) -> float:
+    """Return where the middle of a hill is, mm: halfway between its slopes, as one plate may be the brighter one."""
+    low = rise <= rise[peak] / 2
+    before, after = np.flatnonzero(low[:peak]), np.flatnonzero(low[peak + 1 :])
+    first = before[-1] + 1 if len(before) else 0
+    last = peak + after[0] if len(after) else len(rise) - 1
+    return (first + last) / 2
