@@ -3,7 +3,9 @@
 Digital spines of four regions, whose true masks are made one mask of a whole spine and split again. Printed for each
 region: vertebrae in the truth and how many of them were matched one to one (Dice above 0.8), the same without those
 that the image's edge cuts off, and the mean Dice of all. ``--as-found`` blurs the mask by 1.5 mm first and fills the
-joints, as a model does. The constants of `SpineSegLib.pipelines.vertebrae` were chosen on seeds 5101 and 5102.
+joints, as a model does. ``--model NAME`` lets that model find the spine in the CT and splits what it found, with the
+CT's endplates; the chest CT of the demo comes last. The constants of `SpineSegLib.pipelines.vertebrae` were chosen on
+seeds 5101 and 5102, those of the endplates on the chest CT and on seed 8101.
 """
 
 from __future__ import annotations
@@ -12,7 +14,6 @@ import argparse
 import json
 import os
 import sys
-import time
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,16 +23,18 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 import numpy as np
-from held_out import without_cut_off
+from held_out import demo_cases, without_cut_off
 from scipy import ndimage
 
 from SpineSegLib.evaluation.metrics import confusion
 from SpineSegLib.evaluation.metrics.vertebrae import match_one_to_one
-from SpineSegLib.image import Segmentation
+from SpineSegLib.image import Image, Segmentation
+from SpineSegLib.models import card
 from SpineSegLib.phantom.build import build_body
-from SpineSegLib.phantom.cases import case_seeds
+from SpineSegLib.phantom.cases import Order, case_seeds, make_case
 from SpineSegLib.phantom.imaging import settings
 from SpineSegLib.phantom.imaging.ct import cut_out, near
+from SpineSegLib.pipelines import segment
 from SpineSegLib.pipelines.vertebrae import split_into_vertebrae
 
 REGIONS = {"usual": None, "neck": ("C1", "T2"), "chest": ("T3", "T9"), "loins": ("T12", "S1")}
@@ -67,14 +70,26 @@ def spine_of(seed: int, number: int, region: tuple[str, str] | None, *, size: in
     body = build_body("ct", body_seed, region=region)
     grid = settings.ct_grid(body, np.random.default_rng(image_seed), size=size)
     truth = cut_out(near(body, grid).truth, grid)
-    return Segmentation(truth.layers, tuple(s for s in truth.segments if s.structure.kind in WHOLE), grid)
+    return bones_of(Segmentation(truth.layers, truth.segments, grid))
+
+
+def scan_of(seed: int, number: int, region: tuple[str, str] | None) -> tuple[Image, Segmentation]:
+    """Return the CT of a digital spine, and its vertebrae and sacrum."""
+    case = make_case(Order("ct", seed, body={"region": region} if region else {}), number)
+    return case.image, bones_of(case.masks)
+
+
+def bones_of(truth: Segmentation) -> Segmentation:
+    """Return a truth without what is neither vertebra nor sacrum."""
+    kept = tuple(one for one in truth.segments if one.structure.kind in WHOLE)
+    return Segmentation(truth.layers, kept, truth.geometry)
 
 
 def labels_of(segmentation: Segmentation) -> np.ndarray:
     """Return 1… for the segments in their order, and 0."""
     labels = np.zeros(segmentation.geometry.shape, np.uint8)
-    for number, segment in enumerate(segmentation.segments, start=1):
-        labels[segmentation.mask(segment)] = number
+    for number, one in enumerate(segmentation.segments, start=1):
+        labels[segmentation.mask(one)] = number
     return labels
 
 
@@ -95,7 +110,7 @@ def compare(case: str, truth: Segmentation, found: Segmentation) -> list[Vertebr
     shared = confusion(ours, theirs, (len(found.segments), len(truth.segments)))
     dice = 2 * shared[1:, 1:] / (shared.sum(axis=1)[1:, None] + shared.sum(axis=0)[None, 1:])
     partners = {b: a for a, b in match_one_to_one(dice, above=0.8)}
-    kept = {segment.name for segment in without_cut_off(truth).segments}
+    kept = {one.name for one in without_cut_off(truth).segments}
     best = dice.max(axis=0, initial=0)
     sizes = shared.sum(axis=0)[1:] * truth.geometry.voxel_volume / 1000
     return [
@@ -124,6 +139,22 @@ def summary(found: Iterable[Vertebra]) -> dict:
     }
 
 
+def found_in(image: Image, model: str) -> Segmentation:
+    """Return the vertebrae that a model finds."""
+    return segment(image, card(model), vertebrae=True).segmentation
+
+
+def told(case: str, truth: Segmentation, found: Segmentation) -> list[Vertebra]:
+    """Return what became of each vertebra of the truth, having said which were missed."""
+    every = compare(case, truth, found)
+    missed = [
+        f"{v.name} {v.dice:.2f} ({v.size:.2f} ml{'' if v.in_view else ', cut off'})" for v in every if not v.matched
+    ]
+    line = f"{case}: {len(found.segments)} for {len(every)}; missed: "
+    print(line + (", ".join(missed) or "none"), file=sys.stderr, flush=True)
+    return every
+
+
 def main() -> None:
     """Print the table."""
     parser = argparse.ArgumentParser(description="Measure how spines are split into vertebrae.")
@@ -131,31 +162,29 @@ def main() -> None:
     parser.add_argument("--count", type=int, default=4, help="spines of each region")
     parser.add_argument("--region", nargs="*", default=list(REGIONS), choices=REGIONS)
     parser.add_argument("--as-found", action="store_true", help="masks as a model finds them")
+    parser.add_argument("--model", metavar="NAME", help="what this model finds in the CT, in place of true masks")
     parser.add_argument("--json", action="store_true")
     options = parser.parse_args()
     rows, every = {}, []
     for region in options.region:
         of_region: list[Vertebra] = []
         for number in range(options.count):
-            truth = spine_of(options.seed, number, REGIONS[region])
-            mask = labels_of(truth) > 0
-            if options.as_found:
-                mask = as_found(mask, truth.geometry.step)
-            start = time.process_time()
-            found = split_into_vertebrae(mask, truth.geometry).segmentation
-            of_case = compare(f"{region} {number}", truth, found)
-            of_region += of_case
-            seconds = time.process_time() - start
-            missed = [
-                f"{v.name} {v.dice:.2f} ({v.size:.2f} ml{'' if v.in_view else ', cut off'})"
-                for v in of_case
-                if not v.matched
-            ]
-            line = f"{region} {number}: {len(found.segments)} for {len(of_case)}, {seconds:.1f} s; missed: "
-            print(line + (", ".join(missed) or "none"), file=sys.stderr, flush=True)
+            if options.model:
+                image, truth = scan_of(options.seed, number, REGIONS[region])
+                found = found_in(image, options.model)
+            else:
+                truth = spine_of(options.seed, number, REGIONS[region])
+                mask = labels_of(truth) > 0
+                mask = as_found(mask, truth.geometry.step) if options.as_found else mask
+                found = split_into_vertebrae(mask, truth.geometry).segmentation
+            of_region += told(f"{region} {number}", truth, found)
         rows[region] = summary(of_region)
         every += of_region
     rows["all"] = summary(every)
+    if options.model:
+        chest = next(iter(demo_cases(options.model)))
+        truth = bones_of(chest.truth)
+        rows["chest CT"] = summary(told("chest CT", truth, found_in(chest.image, options.model)))
     if options.json:
         print(json.dumps(rows, indent=2))
         return
