@@ -7,6 +7,8 @@ from collections.abc import Sequence
 import numpy as np
 from scipy import ndimage
 
+AROUND = 40.0
+"""mm to all sides of the axis, within a slice, in which it is looked for in the next slice."""
 SMOOTH = 30.0
 """mm along the spine over which its axis is smoothed."""
 
@@ -52,8 +54,9 @@ def with_bright_rim(
 def near_column(mask: np.ndarray, step: Sequence[float], radius: float) -> np.ndarray:
     """Return the mask without what lies far from the spine's axis: ribs, sternum, shoulders, hips.
 
-    The axis runs through the medians of the largest part's slices, smoothed; ribs that hang on it move a median little.
-    Beyond the part's ends it goes straight on, and what is near it may be half as many millimetres further away.
+    The axis is followed from slice to slice along the largest part, from where that is narrow, and smoothed; ribs and a
+    shoulder that hang on it turn it away little. Beyond the part's ends it goes straight on, and what is near it may be
+    half as many millimetres further away.
 
     Parameters
     ----------
@@ -70,8 +73,8 @@ def near_column(mask: np.ndarray, step: Sequence[float], radius: float) -> np.nd
     gap = np.maximum(np.maximum(levels[0] - k, k - levels[-1]), 0) * step[0]
     smooth = max(1, round(SMOOTH / step[0]))
     apart = np.zeros(mask.shape, np.float32)
-    for axis, other in ((1, 2), (2, 1)):
-        found = ndimage.median_filter(_medians(largest.sum(axis=other)[levels]), smooth, mode="nearest")
+    for axis, found in enumerate(_followed(largest[levels], step[1:]).T, start=1):
+        found = ndimage.median_filter(found, smooth, mode="nearest")
         found = ndimage.uniform_filter1d(found, smooth, mode="nearest")
         centre = np.interp(k, levels, found)
         shape = [len(mask), 1, 1]
@@ -80,7 +83,39 @@ def near_column(mask: np.ndarray, step: Sequence[float], radius: float) -> np.nd
     return mask & (apart <= ((radius + gap / 2) ** 2)[:, None, None])
 
 
-def _medians(counts: np.ndarray) -> np.ndarray:
-    """Return the median position in each row of counts (rows, positions)."""
-    total = counts.cumsum(axis=1)
-    return (total * 2 >= total[:, -1:]).argmax(axis=1).astype(float)
+def _followed(part: np.ndarray, step: Sequence[float]) -> np.ndarray:
+    """Return the median position (j, i) in each slice, of what lies around that of the slice before.
+
+    It begins where most of a slice lies around its own median: there is nothing but spine.
+    """
+    reach = [max(1, round(AROUND / size)) for size in step]
+    middles = np.array([_median(piece, (0, 0)) for piece in part])
+    shares = np.array([_around(piece, centre, reach)[0].sum() for piece, centre in zip(part, middles, strict=True)])
+    sizes = part.sum(axis=(1, 2))
+    shares = np.where(sizes >= np.median(sizes) / 2, shares / sizes, 0)
+    best = np.flatnonzero(shares >= shares.max() - 1e-9)
+    start = int(best[np.abs(best - len(part) / 2).argmin()])
+    found = np.zeros((len(part), 2))
+    found[start] = middles[start]
+    for numbers in (range(start + 1, len(part)), range(start - 1, -1, -1)):
+        centre = found[start]
+        for number in numbers:
+            piece, corner = _around(part[number], centre, reach)
+            centre = _median(piece, corner) if piece.any() else centre
+            found[number] = centre
+    return found
+
+
+def _around(piece: np.ndarray, centre: Sequence[float], reach: Sequence[int]) -> tuple[np.ndarray, tuple[int, int]]:
+    """Return the part of a slice around a place, and where it begins."""
+    low = [max(0, round(place) - r) for place, r in zip(centre, reach, strict=True)]
+    high = [round(place) + r + 1 for place, r in zip(centre, reach, strict=True)]
+    return piece[low[0] : high[0], low[1] : high[1]], (low[0], low[1])
+
+
+def _median(piece: np.ndarray, corner: Sequence[int]) -> np.ndarray:
+    """Return the median position (j, i) of what a piece of a slice holds."""
+    totals = (piece.sum(axis=1).cumsum(), piece.sum(axis=0).cumsum())
+    return np.array(
+        [(total * 2 >= total[-1]).argmax() + first for total, first in zip(totals, corner, strict=True)], float
+    )

@@ -1,6 +1,7 @@
 """From probabilities to masks."""
 
 import numpy as np
+import pytest
 
 from SpineSegLib.pipelines.masks import near_column, with_bright_rim
 
@@ -53,6 +54,23 @@ def test_what_lies_far_from_the_spine_goes_and_the_spine_stays():
     assert not found[sternum].any()
     assert found[ribs & (aside < 70)].all(), "within the radius nothing is touched"
     assert not found[ribs & (aside > 90)].any()
+
+
+@pytest.mark.parametrize("upper", [True, False])
+def test_a_shoulder_or_a_hip_larger_than_the_spine_that_hangs_on_it_goes(upper):
+    spine, ribs, *_, aside = trunk()
+    shoulder = np.zeros_like(spine)
+    levels = slice(55, 80) if upper else slice(0, 25)
+    shoulder[levels, 60:110, :18] = True
+    bridge = np.zeros_like(spine)
+    bridge[levels.start + 3 : levels.start + 6, 84:90, :60] = True
+    assert shoulder[levels].sum() > 1.5 * spine[levels].sum()
+    whole = spine | shoulder | bridge | ribs
+    found = near_column(whole, STEP, 80)
+    assert found[spine].all()
+    assert found[shoulder & (aside > 90)].sum() < 0.02 * shoulder.sum()
+    turned = near_column(whole[:, ::-1, ::-1], STEP, 80)[:, ::-1, ::-1]
+    assert (turned == found).mean() > 0.99
 
 
 def test_a_part_beyond_the_ends_may_be_half_as_much_further_away():
