@@ -82,8 +82,8 @@ as layers (the card's note says why)."""
 
 
 def narrowed(model: Card) -> Card:
-    """Return the card with a narrow variant of its network, for small pictures, without weights."""
-    arguments = dict(model.network["arguments"])
+    """Return the card with a narrow variant of its network, for small pictures, without weights, never a pruned one."""
+    arguments = {name: value for name, value in model.network["arguments"].items() if name != "pruned"}
     small = NARROW.get(model.network["name"], {})
     arguments |= small(arguments) if callable(small) else small
     network = {"name": model.network["name"], "arguments": arguments}

@@ -69,7 +69,7 @@ def centred(matrix, shape):
 
 @pytest.mark.parametrize("name", [name for name, model in registry().items() if model.pipeline["name"] == "slabs"])
 def test_slabs_are_as_large_as_the_network_wants_and_as_in_its_recipe(name):
-    model, recipe = card(name), read_recipe(name.removesuffix("-levels"))
+    model, recipe = card(name), read_recipe(name.removesuffix("-levels").removesuffix("-pruned"))
     size = model.pipeline["arguments"]["size"]
     assert all(side % 32 == 0 for side in size)
     assert size == list(recipe.sampling["size"])
