@@ -22,6 +22,7 @@ def whole_image(
     threshold: float = 0.5,
     keep_fraction: float = 0.0,
     mirror: bool = False,
+    size: int | None = None,
     keep_probability: bool = False,
 ) -> Segmentation:
     """Segment a radiograph.
@@ -32,11 +33,13 @@ def whole_image(
     keep_fraction : see `large_parts`
     mirror : whether the mean is taken with what is found in the mirror image, turned back: for networks that were
         trained on films mirrored at random, to which both are as good
+    size : pixels of the square that the network sees, a multiple of its stride; the card's input size, as in training,
+        where None. One a little larger shows more, to networks that were trained on films enlarged at random.
     keep_probability : whether segments carry their probabilities, parts that were dropped included
     """
     looks = 2 if mirror else 1
     report(0, looks + 1, "segmenting")
-    pictures, box = in_square(image, card)
+    pictures, box = in_square(image, card, size)
     square = run(pictures)[0].numpy()
     if mirror:
         report(1, looks + 1, "segmenting the mirror image")
@@ -47,10 +50,10 @@ def whole_image(
     return found
 
 
-def in_square(image: Image, card: Card) -> tuple[torch.Tensor, Letterbox]:
+def in_square(image: Image, card: Card, size: int | None = None) -> tuple[torch.Tensor, Letterbox]:
     """Return a radiograph as the network wants it, (1, channels, side, side), and what undoes it."""
     _, down, across = image.geometry.step
-    box = Letterbox(image.array.shape[1:], int(card.input["size"][0]), aspect=down / across)
+    box = Letterbox(image.array.shape[1:], size or int(card.input["size"][0]), aspect=down / across)
     picture = box.pad(fitted(image.array[0], box, card.input["intensity"]))
     return torch.from_numpy(np.repeat(picture[None, None], int(card.input["channels"]), axis=1)), box
 

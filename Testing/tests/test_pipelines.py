@@ -146,6 +146,18 @@ def test_radiograph_mask_comes_back_at_its_own_size_and_aspect(shape, step):
     assert height / width == pytest.approx(real, rel=0.06)
 
 
+def test_a_film_may_be_seen_larger_than_in_training():
+    j, i = np.mgrid[:300, :200]
+    mask = (abs(j - 100) < 50) & (abs(i - 60) < 30)
+    image = Image(
+        np.where(mask, 200, 30).astype(np.uint8)[None], Geometry((1, 300, 200), np.diag([-1, -1, 1, 1])), "XR"
+    )
+    run = runner()
+    found = whole_image(image, card("unet-xray-small"), run, report=silent, size=288)
+    assert run.network.seen[0].shape[-2:] == (288, 288)
+    assert dice(found.mask("vertebrae")[0], mask) > 0.97
+
+
 class Leftish(torch.nn.Module):
     """Surer of what lies further left in the picture."""
 
