@@ -1,6 +1,7 @@
 """Grad-CAM against gradients written out by hand; hooks leave the network as it was."""
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -160,14 +161,17 @@ def weights(tmp_path_factory):
     return str(random_weights(FILM_MODEL, tmp_path_factory.mktemp("weights") / "w.safetensors"))
 
 
-def test_the_map_lies_on_the_image_and_the_prediction_is_the_pipelines(weights):
+@pytest.mark.parametrize("more", [{}, {"mirror": False}, {"mirror": True, "size": 128}])
+def test_the_map_lies_on_the_image_and_the_prediction_is_the_pipelines(weights, more):
     from SpineSegLib.pipelines import segment
 
     image = small_film()
-    found = explain_gradcam(look_at(image, card(FILM_MODEL), weights=weights))
+    model = card(FILM_MODEL)
+    model = replace(model, pipeline={**model.pipeline, "arguments": {**model.pipeline["arguments"], **more}})
+    found = explain_gradcam(look_at(image, model, weights=weights))
     assert found.maps[0].values.shape == image.array.shape
     assert found.maps[0].values.min() >= 0 and found.maps[0].values.max() <= 1 + 1e-6
-    usual = segment(image, card(FILM_MODEL), weights=weights, device="cpu", precision="float32").segmentation
+    usual = segment(image, model, weights=weights, device="cpu", precision="float32").segmentation
     assert np.mean(found.segmentation.foreground != usual.foreground) < 1e-3
 
 

@@ -56,7 +56,9 @@ class Look:
         return self.box.undo(square)[None]
 
     def segmentation(self, logits: torch.Tensor) -> Segmentation:
-        """Return what the pipeline makes of logits, with the probabilities."""
+        """Return what the pipeline makes of logits, and of the mirror image where it looks there, with probabilities."""
+        import torch
+
         from SpineSegLib.pipelines.whole_image import out_of_square
 
         arguments = self.card.pipeline["arguments"]
@@ -64,6 +66,9 @@ class Look:
             float(arguments.get(key, usual)) for key, usual in (("threshold", 0.5), ("keep_fraction", 0))
         )
         square = logits.detach().float().sigmoid()[0].cpu().numpy()
+        if arguments.get("mirror"):
+            with torch.inference_mode():
+                square = (square + self.network(self.pictures.flip(-1)).sigmoid()[0].flip(-1).numpy()) / 2
         return out_of_square(square, self.box, self.image, self.card, threshold, keep, keep_probability=True)
 
 
@@ -101,7 +106,7 @@ def look_at(
     for point in points:
         check_point(point, image)
     network = load_network(card, weights)
-    pictures, box = in_square(image, card)
+    pictures, box = in_square(image, card, card.pipeline["arguments"].get("size"))
     inside = torch.tensor([box.place(*point) for point in points]).view(-1, 2) if prompted else None
     return Look(image, card, network, pictures, box, inside)
 
