@@ -56,7 +56,7 @@ class Look:
         return self.box.undo(square)[None]
 
     def segmentation(self, logits: torch.Tensor) -> Segmentation:
-        """Return what the pipeline makes of logits, and of the mirror image where it looks there, probabilities, too."""
+        """Return what the pipeline makes of logits, and of the mirror image where it looks there, too."""
         import torch
 
         from SpineSegLib.pipelines.whole_image import out_of_square
