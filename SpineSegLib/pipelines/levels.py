@@ -7,13 +7,15 @@ from collections.abc import Collection, Mapping, Sequence
 import numpy as np
 
 from SpineSegLib.anatomy import LEVELS, OPTIONAL_LEVELS, Structure
-from SpineSegLib.errors import problem
+from SpineSegLib.errors import InputError, problem
 from SpineSegLib.image import Geometry, Segment, Segmentation
 
 UNLABELLED_KINDS = {"vertebra": "vertebrae", "body": "bodies"}
 """Kind of a structure that shows one vertebra -> the kind it has while nobody knows its level."""
 
 TOP_IS_CRANIAL = "The picture does not say where the head is: its top was taken for cranial."
+
+LEFT_OPEN = "The levels were left open."
 
 DOUBTFUL = "doubtful"
 """Stands behind the name of a vertebra that is not to be trusted."""
@@ -65,6 +67,23 @@ def numbered(
         room = f"at most {spine.index(level)} above and {len(spine) - spine.index(level) - 1} below ({spine[-1]})"
         raise problem(where, found, room, "Name another level, or check what was found")
     return spine[first : first + count]
+
+
+def numbered_if_room(count: int, top_level: str) -> tuple[list[str | None], list[str]]:
+    """Return the levels of `count` vertebrae that were found, of which the user named the uppermost; and notes.
+
+    Where a spine has not so many from there on, all levels stay open and a note says why: what was found is worth
+    more than a refusal after the work is done.
+
+    Raises
+    ------
+    InputError : no such level
+    """
+    numbered(1, level=top_level)
+    try:
+        return list(numbered(count, level=top_level)), []
+    except InputError as error:
+        return [None] * count, [f"{error} {LEFT_OPEN}"]
 
 
 def unlabelled(count: int) -> list[str]:

@@ -223,9 +223,14 @@ class TestLevels:
         assert all(name.endswith("(doubtful)") is doubtful for name in names(found))
         assert not said(found, "probably missed")
 
-    def test_a_level_that_cannot_be_is_refused(self, through):
-        with pytest.raises(InputError, match="--top-level"):
-            through(film(ladder(["between"] * 5)[0]), top_level="L5")
+    def test_a_level_that_cannot_be_leaves_them_open_and_says_why(self, through):
+        found = through(film(ladder(["between"] * 5)[0]), top_level="L5")
+        assert levels(found) == [None] * 5
+        assert said(found, "--top-level: L5 with 0 vertebrae above it and 4 below")
+
+    def test_a_level_that_there_is_not_is_refused(self, through):
+        with pytest.raises(InputError, match="--top-level: 'C9'"):
+            through(film(ladder(["between"] * 5)[0]), top_level="C9")
 
     def test_a_fused_pair_is_named_as_such(self, through):
         picture, _ = ladder(["C2", "between", "between", None, None, "between", "between"])

@@ -12,6 +12,7 @@ from SpineSegLib.image import Geometry, Image, Segmentation
 from SpineSegLib.models import card
 from SpineSegLib.models.cards import Card
 from SpineSegLib.pipelines import run as run_module
+from SpineSegLib.pipelines.levels import unlabelled
 from SpineSegLib.pipelines.vertebrae import split_into_vertebrae
 from SpineSegLib.pipelines.vertebrae.cuts import Cut, find_cuts
 from SpineSegLib.pipelines.vertebrae.ends import cut_off, without_fragments
@@ -50,10 +51,18 @@ def test_vertebrae_are_counted_from_the_top_until_one_is_named():
     assert split.notes == ()
 
 
-def test_more_vertebrae_than_a_spine_has_below_that_level_are_refused():
+def test_more_vertebrae_than_a_spine_has_below_that_level_stay_unnamed_and_it_says_why():
     geometry = grid()
-    with pytest.raises(InputError, match="--top-level: L4"):
-        split_into_vertebrae(truth(geometry) > 0, geometry, top_level="L4")
+    split = split_into_vertebrae(truth(geometry) > 0, geometry, top_level="L4")
+    assert names(split) == unlabelled(5)
+    assert [note.startswith("--top-level: L4 with 0 vertebrae above it and 4 below") for note in split.notes] == [True]
+    assert split.notes[0].endswith("The levels were left open.")
+
+
+def test_a_level_that_there_is_not_is_refused():
+    geometry = grid()
+    with pytest.raises(InputError, match="--top-level: 'C9'"):
+        split_into_vertebrae(truth(geometry) > 0, geometry, top_level="C9")
 
 
 def test_a_fused_pair_is_split_and_said_to_be_doubtful():

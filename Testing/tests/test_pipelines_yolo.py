@@ -198,8 +198,11 @@ def test_three_vertebrae_without_c2_are_unlabelled_until_one_is_named(through):
     assert said(found, "--top-level")
     named = through(film(picture), top_level="C4")
     assert levels(named) == ["C4", "C5", "C6"]
-    with pytest.raises(InputError, match="--top-level"):
-        through(film(picture), top_level="L5")
+    beyond = through(film(picture), top_level="L5")
+    assert names(beyond) == names(found)
+    assert said(beyond, "--top-level: L5 with 0 vertebrae above it and 2 below")
+    with pytest.raises(InputError, match="--top-level: 'C9'"):
+        through(film(picture), top_level="C9")
 
 
 def test_what_the_user_says_goes_before_the_detectors_c2(through):

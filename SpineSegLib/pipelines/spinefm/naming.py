@@ -12,7 +12,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from SpineSegLib.errors import InputError
-from SpineSegLib.pipelines.levels import gap_notes, numbered, probable_gaps
+from SpineSegLib.pipelines.levels import LEFT_OPEN, gap_notes, numbered, numbered_if_room, probable_gaps
 from SpineSegLib.pipelines.spinefm.choices import Choices
 from SpineSegLib.pipelines.spinefm.walk import ENDS, Chain, End, Found
 
@@ -40,15 +40,16 @@ def levels_of(chain: Chain, *, top_level: str | None, trusted: bool) -> tuple[Le
 
     Raises
     ------
-    InputError : `top_level` is none, or there are more vertebrae than a spine has below it
+    InputError : `top_level` is no level
     """
     count = len(chain.vertebrae)
     from_top = chain.top.what == "C2" and trusted
     from_bottom = chain.bottom.what == "S1" and trusted
     notes = []
     if top_level is not None:
-        levels = numbered(count, 0, top_level)
-        notes += _contradictions(levels, chain, "from the level that you named")
+        levels, notes = numbered_if_room(count, top_level)
+        if not notes:
+            notes = _contradictions(levels, chain, "from the level that you named")
         return levels, notes
     try:
         if from_top:
@@ -57,7 +58,7 @@ def levels_of(chain: Chain, *, top_level: str | None, trusted: bool) -> tuple[Le
         if from_bottom:
             return numbered(count, count - 1, "S1", where="S1 at the bottom"), notes
     except InputError as error:
-        return [None] * count, [f"{error} The levels were left open."]
+        return [None] * count, [f"{error} {LEFT_OPEN}"]
     if trusted or not (chain.top.what or chain.bottom.what):
         notes.append(
             "Neither C2 nor S1 was recognised, so the levels were left open: name the uppermost vertebra, such as "

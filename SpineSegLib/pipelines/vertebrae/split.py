@@ -10,7 +10,7 @@ from scipy import ndimage
 from SpineSegLib.anatomy import Structure
 from SpineSegLib.errors import InputError
 from SpineSegLib.image import Geometry, Reorientation, Segment, Segmentation, resample
-from SpineSegLib.pipelines.levels import DOUBTFUL, gap_notes, numbered, probable_gaps, structures_at
+from SpineSegLib.pipelines.levels import DOUBTFUL, gap_notes, numbered, numbered_if_room, probable_gaps, structures_at
 from SpineSegLib.pipelines.vertebrae.arches import partings
 from SpineSegLib.pipelines.vertebrae.assign import assigned
 from SpineSegLib.pipelines.vertebrae.axis import Axis, axis_of
@@ -74,7 +74,7 @@ def split_into_vertebrae(
 
     Raises
     ------
-    InputError : there are more vertebrae below `top_level` than a spine has
+    InputError : `top_level` is no level
     """
     if not mask.any():
         return Split(_segmentation(np.zeros(geometry.shape, np.uint8), [], geometry), ("There is no spine to divide.",))
@@ -102,7 +102,7 @@ def split_into_vertebrae(
     sizes = np.bincount(numbers.ravel(), minlength=count + 1)[1:]
     doubts = _too_large(sizes, [n for n in range(count - sacrum) if n not in ends]) | _doubts(count, cuts, sacrum)
     doubts |= {n: f"the image's edge cuts it off, {size / 1000:.1f} ml are in view" for n, size in ends.items()}
-    levels = _levels(count - sacrum, top_level)
+    levels, open_notes = _levels(count - sacrum, top_level)
     described = structures_at(levels)
     if sacrum:
         described.append((Structure("sacrum"), "sacrum", Structure("sacrum").colour))
@@ -112,9 +112,10 @@ def split_into_vertebrae(
     # The sacrum's middle lies far below, and a gap above it means nothing.
     whole = [n for n in range(count - sacrum) if n not in ends]
     notes += gap_notes([names[n] for n in whole], probable_gaps(centres[whole] * STEP))
+    notes += open_notes
     if top_level is None:
         notes.append(_advice(count - sacrum, sacrum))
-    elif 0 in ends and whole:
+    elif 0 in ends and whole and not open_notes:
         notes += _began_with_a_tip(top_level, whole[0])
     segments = [(structure, name, colour) for (structure, _, colour), name in zip(described, names, strict=True)]
     return Split(_segmentation(np.ascontiguousarray(turn.undo(labels)), segments, geometry), tuple(notes))
@@ -258,8 +259,8 @@ def _began_with_a_tip(top_level: str, tips: int) -> list[str]:
     return [f"Counting begins with {few}: {which}. To name the first that is well in view so: --top-level {higher}."]
 
 
-def _levels(count: int, top_level: str | None) -> list[str | None]:
-    return [None] * count if top_level is None else list(numbered(count, level=top_level))
+def _levels(count: int, top_level: str | None) -> tuple[list[str | None], list[str]]:
+    return ([None] * count, []) if top_level is None else numbered_if_room(count, top_level)
 
 
 def _advice(count: int, sacrum: bool) -> str:

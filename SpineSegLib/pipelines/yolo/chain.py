@@ -20,7 +20,13 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from SpineSegLib.anatomy import LEVELS, OPTIONAL_LEVELS
-from SpineSegLib.pipelines.levels import TOP_IS_CRANIAL, numbered, order_cranial_to_caudal, probable_gaps, unlabelled
+from SpineSegLib.pipelines.levels import (
+    TOP_IS_CRANIAL,
+    numbered_if_room,
+    order_cranial_to_caudal,
+    probable_gaps,
+    unlabelled,
+)
 
 NO_LEVEL = "Nothing tells the levels; name that of the uppermost vertebra with --top-level and the others follow."
 UPSIDE_DOWN = "The picture seems to be upside down: the lowest vertebra was taken for the one nearest to the head."
@@ -89,7 +95,7 @@ def chain_of(
 
     Raises
     ------
-    InputError : `top_level` is no level, or has too few levels below it
+    InputError : `top_level` is no level
     """
     if not links:
         return Chain([], [])
@@ -100,7 +106,7 @@ def chain_of(
     counted = up if upside_down else down
     notes = [UPSIDE_DOWN] if upside_down else []
     levels, kept = counted.from_top(top_level, notes) if top_level else counted.from_votes(notes)
-    if not any(levels):
+    if not any(levels) and not top_level:
         notes.append(NO_LEVEL)
     if not in_patient and not upside_down and (top_level or not any(levels)):
         notes.append(TOP_IS_CRANIAL)
@@ -160,7 +166,8 @@ class _Counted:
     def from_top(self, top_level: str, notes: list[str]) -> tuple[list[str | None], list[int]]:
         """Return the levels when the user names the first one's, and which links are kept: all."""
         reach = 1 + max(place for place, part in zip(self.places, self.parts, strict=True) if not part)
-        names = numbered(reach, level=top_level)
+        names, open_notes = numbered_if_room(reach, top_level)
+        notes += open_notes
         levels = [None if part else names[place] for place, part in zip(self.places, self.parts, strict=True)]
         for link, level in zip(self.links, levels, strict=True):
             if link.level and level and link.level != level:
