@@ -17,7 +17,7 @@ from SpineSegLib.cli.batch_records import DONE, FAILED, RUNNING, WAITING, Record
 from SpineSegLib.cli.batch_tables import FILES, case_row, write_tables
 from SpineSegLib.cli.console import scaled
 from SpineSegLib.cli.evaluate import label_names
-from SpineSegLib.cli.outputs import DICOM, KINDS, check_outputs, write_outputs
+from SpineSegLib.cli.outputs import DICOM, KINDS, check_outputs, check_sidecars, write_outputs
 from SpineSegLib.cli.segment import structures_of
 from SpineSegLib.errors import Cancelled, InputError, problem
 from SpineSegLib.evaluation.report import check_date
@@ -185,6 +185,7 @@ class Batch:
             raise problem(foreign[0], found, "no file of this name", "Move it away, or add --overwrite")
         options, model = self._options, self._cards[case.model]
         check_outputs(outputs, case.image, suffixes=KINDS)
+        check_sidecars(outputs)
         report(0, 100, "reading the image")
         image = read_image(case.image, modality=options.modality, report=scaled(report, 0, 8))
         report(8, 100, f"loading {model.name}")

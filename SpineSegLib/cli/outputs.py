@@ -58,6 +58,21 @@ def check_outputs(outputs: Sequence[Path], image: Path, *, suffixes: Sequence[st
         check_source(image)
 
 
+def check_sidecars(outputs: Sequence[Path]) -> None:
+    """Make sure, before any work, that the names of a label map's numbers have room beside it.
+
+    Raises
+    ------
+    InputError : a file that is not ours is there
+    """
+    labelled = [path for path in outputs if path.name.lower().endswith(_WITH_SIDECAR)]
+    if labelled:
+        from SpineSegLib.io.label_maps import kept_in_sidecar
+
+        for path in labelled:
+            kept_in_sidecar(sidecar_of(path))
+
+
 def write_outputs(
     image: Image,
     segmentation: Segmentation,

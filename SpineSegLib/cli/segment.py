@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from SpineSegLib.cli.about import About, add_report_options
 from SpineSegLib.cli.console import Console, common_options, scaled, table
-from SpineSegLib.cli.outputs import DICOM, REPORTS, SUFFIXES, TABLE, check_outputs, write_outputs
+from SpineSegLib.cli.outputs import DICOM, REPORTS, SUFFIXES, TABLE, check_outputs, check_sidecars, write_outputs
 from SpineSegLib.cli.probability import check_probability, write_probability
 from SpineSegLib.errors import problem
 from SpineSegLib.image import MODALITIES, Segmentation
@@ -145,6 +145,7 @@ def _outputs(options: argparse.Namespace) -> tuple[list[Path], str]:
 
     image, outputs = Path(options.image), list(options.output)
     check_outputs(outputs, image, suffixes=(*SUFFIXES, DICOM))
+    check_sidecars(outputs)
     for path, suffixes in ((options.csv, (TABLE,)), (options.report, REPORTS)):
         if path:
             check_outputs([path], image, suffixes=suffixes)

@@ -152,26 +152,37 @@ def flatten(segmentation: Segmentation) -> tuple[np.ndarray, dict[int, Segment],
     return labels, numbers, warnings
 
 
+def kept_in_sidecar(sidecar: Path) -> dict:
+    """Return what a label map's sidecar holds already, ours or another program's; nothing where there is no file.
+
+    Raises
+    ------
+    InputError : the file that is there has no room for the names of the numbers
+    """
+    if not sidecar.is_file():
+        return {}
+    try:
+        kept = json.loads(sidecar.read_text(encoding="utf-8"))
+    except ValueError:
+        kept = None
+    if not isinstance(kept, dict):
+        raise problem(
+            sidecar,
+            "a file that is not ours has the name of the label map's sidecar",
+            "no file, or a JSON object",
+            "Choose another name for the label map",
+        )
+    return kept
+
+
 def sidecar_content(table: Mapping[int, Segment], geometry: Geometry, sidecar: Path) -> str:
     """Return the sidecar's text: the names of the numbers, and whatever another program keeps in that file already.
 
     Raises
     ------
-    InputError : the file that is there cannot hold both
+    InputError : see `kept_in_sidecar`
     """
-    kept = {}
-    if sidecar.is_file():
-        try:
-            kept = json.loads(sidecar.read_text(encoding="utf-8"))
-        except ValueError:
-            kept = None
-        if not isinstance(kept, dict):
-            raise problem(
-                sidecar,
-                "a file that is not ours has the name of the label map's sidecar",
-                "no file, or a JSON object",
-                "Choose another name for the label map",
-            )
+    kept = kept_in_sidecar(sidecar)
     kept["labels"] = {str(number): table[number].name for number in sorted(table)}
     kept["spacing_source"] = str(geometry.spacing_source)
     return json.dumps(kept, indent=1, ensure_ascii=False) + "\n"

@@ -109,6 +109,15 @@ def test_a_radiograph_without_spacing_has_no_millimetres(tmp_path, weights, resu
     assert "pixels" in structure and not [key for key in structure if "mm" in key]
 
 
+def test_a_foreign_file_where_the_labels_names_go_is_told_before_the_work(film, weights, results, capsys):
+    (results / "film.json").write_text("[1, 2]")
+    line = ["segment", film, "--model", FILM_MODEL, "--modality", "XR", "--weights", weights[FILM_MODEL]]
+    assert main([*line, "--output", str(results / "film.nii.gz"), "--progress", "json"]) == 1
+    printed = capsys.readouterr()
+    assert "film.json: a file that is not ours" in printed.err and printed.out == ""
+    assert left_in(results) == ["film.json"]
+
+
 def test_existing_output_is_replaced_only_by_a_whole_one(film, weights, results, capsys, monkeypatch):
     old = results / "film.png"
     old.write_text("mine")
