@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import re
 import shutil
 import sys
 from collections.abc import Iterable
@@ -82,9 +83,19 @@ def main() -> int:
     card = json.loads(path.read_text(encoding="utf-8"))
     card["weights"] = {"bundled": True, **entry, "scores": scores}
     card["network"] = facts.get("network", card["network"])  # smaller than it was, when it was pruned
-    path.write_text(json.dumps(card, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+    path.write_text(card_text(card), encoding="utf-8")
     print(f"wrote {path}")
     return 0
+
+
+def card_text(card: dict) -> str:
+    """Return a card as JSON, a list of numbers or words in one line."""
+
+    def joined(found: re.Match) -> str:
+        return "[" + " ".join(line.strip() for line in found[1].splitlines()) + "]"
+
+    text = json.dumps(card, indent=2, ensure_ascii=False)
+    return re.sub(r"\[\n((?:[^\[\]{}\n]+\n)+) *\]", joined, text) + "\n"
 
 
 def measured(name: str, cases: list[Held], weights: Path | None, least: int | None = None) -> list[dict]:

@@ -8,6 +8,7 @@ import jsonschema
 import numpy as np
 import pytest
 import torch
+from bundle import card_text
 
 from SpineSegLib.errors import InputError
 from SpineSegLib.image import Geometry, Image, SpacingSource
@@ -74,6 +75,13 @@ def test_bundled_weights_are_the_ones_on_the_card_and_small_enough(name, folder)
     assert path == resource("Models", f"{name}.safetensors")
     assert path.stat().st_size <= 8 * 2**20
     assert card(name).weights.scores, "a bundled model states what it was measured to reach"
+
+
+def test_a_card_is_written_with_a_list_of_numbers_or_words_in_one_line():
+    content = {"size": [64, 64], "none": [], "words": ["a [b", "c"], "rows": [[1, 2], [3]], "deep": {"x": [1.5, -2]}}
+    text = card_text(content)
+    assert json.loads(text) == content
+    assert '"size": [64, 64],' in text and '"x": [1.5, -2]' in text and "[1, 2],\n" in text
 
 
 def test_described_model_has_what_other_programs_rely_on(folder):
