@@ -131,7 +131,7 @@ class RefineSection(Section):
         for choice in self._choices:
             absent = choice.weights == "absent"
             self.ui.pointModelComboBox.addItem(
-                _("{title} (no weights)").format(title=choice.title) if absent else choice.title
+                _("(no weights) {title}").format(title=choice.title) if absent else choice.title
             )
         names = [choice.name for choice in self._choices]
         known = parameters.pointModel in names

@@ -115,7 +115,7 @@ class SegmentPart:
         for choice in self.choices:
             absent = choice.weights == "absent"
             self.ui.modelComboBox.addItem(
-                _("{title} (no weights)").format(title=choice.title) if absent else choice.title
+                _("(no weights) {title}").format(title=choice.title) if absent else choice.title
             )
         keep = chosen in names and self._byHand
         self._byHand = keep
