@@ -19,6 +19,7 @@ from SpineSegLib.training.fit import read_log
 from SpineSegLib.training.randomise import randomise_ct, smooth_field, with_background, with_table
 from SpineSegLib.training.recipe import read_recipe
 from SpineSegLib.training.sources import FilmSource, Scan, SliceSource, targets_of
+from SpineSegLib.training.sources.films import _bent
 
 
 def patient(step=6.0):
@@ -133,6 +134,21 @@ def test_films_of_a_slab_hold_the_spine_and_project_it_where_it_is(case):
         assert pixel > 0
 
 
+def test_a_bent_film_and_its_masks_bend_alike_and_no_further_than_told():
+    masks = np.zeros((1, 120, 80), bool)
+    masks[0, :, 35:45] = True
+    furthest = []
+    for seed in range(12):
+        picture, bent = _bent(masks[0].astype(np.float32), masks, 0.15, np.random.default_rng(seed))
+        assert ((picture > 0.5) == bent[0]).mean() > 0.98
+        assert (bent.sum(axis=2) == 10).all(), "rows are shifted, not stretched"
+        middles = (bent[0] * np.arange(80)).sum(axis=1) / 10
+        furthest.append(abs(middles - 39.5).max())
+        assert abs(np.diff(middles, 2)).max() <= 2, "a smooth curve"
+    assert 4 < max(furthest) <= 0.15 * 80 + 1
+    assert len(set(np.round(furthest))) >= 5, "now more, now less"
+
+
 def test_digital_patients_need_no_scan_and_a_source_of_scans_needs_one():
     model = card("linknet34-ct-small")
     settings = {"seed": 2, "samples": 4, "volumes": 1, "plain": 0.0, "size": 64}
@@ -148,7 +164,7 @@ def test_digital_patients_need_no_scan_and_a_source_of_scans_needs_one():
 def test_samples_depend_on_seed_epoch_and_index_alone(case, kind):
     model = card("linknet34-ct-small" if kind is SliceSource else "unet-xray-small")
     settings = {"seed": 3, "samples": 4, "volumes": 2, "plain": 0.3, "size": 64}
-    settings |= {} if kind is SliceSource else {"views": 2, "keep": 2}
+    settings |= {} if kind is SliceSource else {"views": 2, "keep": 2, "bend": 0.2}
     one, two = (kind([case], targets_of(model.structures), case.step, model.input, **settings) for _ in range(2))
     one.set_epoch(0)
     one.set_epoch(1)

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 import torch
+from scipy.interpolate import CubicSpline
 
 from SpineSegLib.image import Geometry
 from SpineSegLib.models.preprocess import Letterbox, scale_intensity
@@ -34,6 +35,32 @@ def _stretched(
     return picture, masks
 
 
+def _bent(
+    picture: np.ndarray, masks: np.ndarray, most: float, random: np.random.Generator
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return both with their rows shifted along a smooth curve: other kyphoses and lordoses, and scolioses from ahead.
+
+    Parameters
+    ----------
+    most : share of the shorter side by which a row is shifted at most, one way or the other
+    """
+    height, width = picture.shape
+    knots = np.linspace(0, height - 1, 5)
+    shift = CubicSpline(knots, random.uniform(-1, 1, 5))(np.arange(height))
+    shift = (
+        (shift - shift.mean())
+        / max(np.abs(shift - shift.mean()).max(), 1e-6)
+        * random.uniform(0, most)
+        * min(height, width)
+    )
+    rows = np.arange(height)[:, None]
+    place = np.clip(np.arange(width)[None] - shift[:, None], 0, width - 1)
+    low = np.minimum(place.astype(int), width - 2)
+    share = (place - low).astype(np.float32)
+    picture = picture[rows, low] * (1 - share) + picture[rows, low + 1] * share
+    return picture, masks[:, rows, np.rint(place).astype(int)]
+
+
 def _slab(scan: Scan, random: np.random.Generator) -> tuple[Geometry, int, int]:
     """Return a part of the scan between two slices, 150 to 550 mm high and with the spine in it, and its geometry."""
     levels = np.flatnonzero(scan.target.any(axis=(0, 2, 3)))
@@ -57,6 +84,7 @@ class FilmSource(VolumeSource):
     size : pixels
     wider : limits of the random stretch across
     tables : share of films with the table of a scanner behind the patient
+    bend : share of the shorter side by which rows are shifted at most along a smooth curve; 0 leaves spines as they are
     thicker : limits of a factor of all line integrals: patients who are thicker or thinner along the ray
     """
 
@@ -69,11 +97,12 @@ class FilmSource(VolumeSource):
         wider: Sequence[float] = (0.7, 1.4),
         thicker: Sequence[float] = (0.7, 1.3),
         tables: float = 0.3,
+        bend: float = 0.0,
         **settings,
     ):
         super().__init__(*arguments, keep=keep, **settings)
         self.views, self.size, self.wider, self.thicker = views, size, tuple(wider), tuple(thicker)
-        self.tables = tables
+        self.tables, self.bend = tables, bend
 
     def prepared(self, scan: Scan, volume: np.ndarray, random: np.random.Generator) -> list:
         """Return line integrals, masks and the size of a pixel in mm of each view."""
@@ -132,6 +161,8 @@ class FilmSource(VolumeSource):
                 density=random.uniform(-0.8, 0.8),
             )
             picture = developed(np.exp(-picture), pixel, look)
+        if self.bend and random.random() < 0.6:
+            picture, masks = _bent(picture, masks, self.bend, random)
         picture, masks = _stretched(picture, masks, self.wider, random)
         box = Letterbox(picture.shape, self.size)
         picture = box.shrink(np.ascontiguousarray(picture))
