@@ -41,7 +41,7 @@ def randomise_ct(hu: np.ndarray, spine: np.ndarray, step: float, random: np.rand
     inside = ndimage.binary_fill_holes(ndimage.binary_closing(hu > -400, iterations=2))
     depth = ndimage.distance_transform_edt(inside) * step
     away = ndimage.distance_transform_edt(~spine) * step
-    axis = _axis(spine)
+    axis = axis_of(spine)
     bone = (hu > 180) & ~spine
     _soft_tissue(out, inside, spine, bone, random)
     if random.random() < 0.75:
@@ -56,7 +56,7 @@ def randomise_ct(hu: np.ndarray, spine: np.ndarray, step: float, random: np.rand
     return _scanner(out, step, random)
 
 
-def _axis(spine: np.ndarray) -> np.ndarray:
+def axis_of(spine: np.ndarray) -> np.ndarray:
     """Return the spine's centre (j, i) in every slice, extended to the ends."""
     slices = np.flatnonzero(spine.any(axis=(1, 2)))
     centres = np.array([ndimage.center_of_mass(spine[k]) for k in slices])
@@ -102,11 +102,14 @@ def _lungs(
             (1, *out.shape[1:]), 30 / step, random
         )
         lung &= k > dome
-    texture = random.uniform(-900, -780) + random.uniform(15, 60) * smooth_field(
-        out.shape, random.uniform(1.2, 3), random
-    )
-    vessel = smooth_field(out.shape, random.uniform(2, 5), random) > random.uniform(1.6, 2.4)
-    out[lung] = np.where(vessel, random.uniform(-200, 120), texture)[lung]
+    out[lung] = lung_texture(out.shape, random)[lung]
+
+
+def lung_texture(shape: tuple[int, ...], random: np.random.Generator) -> np.ndarray:
+    """Return the HU of a lung with its vessels."""
+    texture = random.uniform(-900, -780) + random.uniform(15, 60) * smooth_field(shape, random.uniform(1.2, 3), random)
+    vessel = smooth_field(shape, random.uniform(2, 5), random) > random.uniform(1.6, 2.4)
+    return np.where(vessel, random.uniform(-200, 120), texture)
 
 
 def _tube(

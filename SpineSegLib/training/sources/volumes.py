@@ -14,6 +14,7 @@ from SpineSegLib.models.preprocess import coarsened
 from SpineSegLib.phantom.build import build_body
 from SpineSegLib.phantom.imaging.ct import body_hounsfield
 from SpineSegLib.phantom.parameters import Curve
+from SpineSegLib.training.chest import with_chest
 from SpineSegLib.training.randomise import randomise_ct, with_background
 
 
@@ -131,6 +132,7 @@ class VolumeSource(torch.utils.data.Dataset):
     phantoms : share of volumes that are digital patients; the others are the scans
     plain : share of volumes that stay as they are; the others are drawn over, see `randomise_ct`
     backgrounds : share of digital patients that get the soft tissue of a scan
+    chests : share of digital patients that get a chest, see `with_chest`
     """
 
     def __init__(
@@ -147,13 +149,14 @@ class VolumeSource(torch.utils.data.Dataset):
         keep: int = 1,
         phantoms: float = 0.0,
         backgrounds: float = 0.0,
+        chests: float = 0.0,
     ):
         if not scans and phantoms < 1:
             msg = "there is no scan, and not all volumes are phantoms"
             raise ValueError(msg)
         self.scans, self.targets, self.step, self.input = list(scans), targets, step, card_input
         self.seed, self.samples, self.count, self.keep = seed, samples, volumes, keep
-        self.plain, self.phantoms, self.backgrounds = plain, phantoms, backgrounds
+        self.plain, self.phantoms, self.backgrounds, self.chests = plain, phantoms, backgrounds, chests
         self.epoch = -1
         self.pool: list = []
         self._drawn: dict[int, list] = {}
@@ -188,6 +191,8 @@ class VolumeSource(torch.utils.data.Dataset):
         volume = scan.hu
         if scan is not real and real is not None and random.random() < self.backgrounds:
             volume = with_background(volume, scan.bone, real.hu, real.bone, scan.step, random)
+        if scan is not real and self.chests and random.random() < self.chests:
+            volume = with_chest(volume, scan.bone, scan.step, random)
         plain = random.random() < self.plain
         return scan, volume.copy() if plain else randomise_ct(volume, scan.bone, scan.step, random)
 
