@@ -7,8 +7,8 @@ from SpineSegLib.training.chest import with_chest
 
 STEP = 4.0
 SHAPE = (100, 56, 80)
-K, J, I = np.meshgrid(*map(np.arange, SHAPE), indexing="ij", sparse=True)
-BESIDE = np.abs(I - 40) * STEP
+Z, Y, X = np.meshgrid(*map(np.arange, SHAPE), indexing="ij", sparse=True)
+BESIDE = np.abs(X - 40) * STEP
 
 
 def patient(middle=40):
@@ -18,14 +18,14 @@ def patient(middle=40):
     -------
     float32 Hounsfield units and the spine, k, j, i towards head, back and left
     """
-    body = ((J - 28) / 26) ** 2 + ((I - middle) / 38) ** 2 + 0 * K < 1
+    body = ((Y - 28) / 26) ** 2 + ((X - middle) / 38) ** 2 + 0 * Z < 1
     hu = np.where(body, 40.0, -1000.0).astype(np.float32)
-    within = ((J - 28) / 22) ** 2 + ((I - middle) / 33) ** 2 < 1
-    lungs = within & (np.abs(I - middle) > 16) & (J < 34) & (K > 40) & (K < 96)
+    within = ((Y - 28) / 22) ** 2 + ((X - middle) / 33) ** 2 < 1
+    lungs = within & (np.abs(X - middle) > 16) & (Y < 34) & (Z > 40) & (Z < 96)
     hu[lungs] = -850
-    spine = (np.abs(J - 41) < 5) & (np.abs(I - middle) < 5) & (K % 8 < 7)
+    spine = (np.abs(Y - 41) < 5) & (np.abs(X - middle) < 5) & (Z % 8 < 7)
     hu[spine] = 400
-    rib = (np.abs(J - 5) < 2) & (np.abs(I - middle) < 4) & (K > 50) & (K < 90)
+    rib = (np.abs(Y - 5) < 2) & (np.abs(X - middle) < 4) & (Z > 50) & (Z < 90)
     hu[rib] = 700
     return hu, spine
 
@@ -40,7 +40,7 @@ def test_lungs_reach_around_the_spine_and_leave_bone_and_air_as_they_are(seed):
     out = with_chest(hu, spine, STEP, np.random.default_rng(seed))
     assert (out[spine] == 400).all() and (out[hu == 700] == 700).all()
     assert (out[hu == -1000] == -1000).all()
-    close = (np.abs(J - 41) < 4) & (BESIDE > 24) & (BESIDE < 44) & (K > 50) & (K < 80)
+    close = (np.abs(Y - 41) < 4) & (BESIDE > 24) & (BESIDE < 44) & (Z > 50) & (Z < 80)
     assert not lung(hu)[close].any()
     assert lung(out)[close].mean() > 0.6
     assert not lung(out)[96:].any(), "no higher than the lungs that were there"
@@ -53,7 +53,7 @@ def test_the_diaphragm_lies_deeper_behind_than_ahead():
     for seed in range(6):
         found = lung(with_chest(hu, spine, STEP, np.random.default_rng(seed)))
         # At least 16 cm² of lung, lest a grain counts.
-        behind, ahead = (((found & where).sum(axis=(1, 2)) > 100).argmax() for where in (J > 40, J < 26))
+        behind, ahead = (((found & where).sum(axis=(1, 2)) > 100).argmax() for where in (Y > 40, Y < 26))
         deeper.append((ahead - behind) * STEP)
     assert min(deeper) > 0
     assert np.mean(deeper) > 40, "mm"
@@ -62,8 +62,8 @@ def test_the_diaphragm_lies_deeper_behind_than_ahead():
 def test_the_heart_lies_to_the_left_and_ahead_of_the_spine():
     hu, spine = patient()
     outs = [with_chest(hu, spine, STEP, np.random.default_rng(seed)) for seed in range(12)]
-    ahead = lung(hu) & (J < 30) & (J > 14) & (K > 50) & (K < 58) & (BESIDE < 88)
-    left, right = (np.mean([lung(out)[ahead & side].mean() for out in outs]) for side in (I > 40, I < 40))
+    ahead = lung(hu) & (Y < 30) & (Y > 14) & (Z > 50) & (Z < 58) & (BESIDE < 88)
+    left, right = (np.mean([lung(out)[ahead & side].mean() for out in outs]) for side in (X > 40, X < 40))
     assert left < right - 0.1, (left, right)
 
 
@@ -84,5 +84,5 @@ def test_lungs_are_found_where_the_images_side_cuts_the_body_off():
     cut, bone = hu[:, :, 3:], spine[:, :, 3:]
     assert (cut[50, :, 0] > -400).any()
     out = with_chest(cut, bone, STEP, np.random.default_rng(1))
-    close = (np.abs(J - 41) < 4) & (np.abs(I - 31) > 6) & (np.abs(I - 31) < 11) & (K > 50) & (K < 80)
+    close = (np.abs(Y - 41) < 4) & (np.abs(X - 31) > 6) & (np.abs(X - 31) < 11) & (Z > 50) & (Z < 80)
     assert lung(out)[close[:, :, :-3]].mean() > 0.6
