@@ -114,6 +114,18 @@ def test_every_film_of_a_folder_is_segmented_with_a_network_that_is_loaded_once(
         assert row["warnings"] == "a warning" and (tmp_path / "out" / f"{row['case']}.png").is_file()
 
 
+def test_a_foreign_file_where_the_labels_names_go_fails_its_case_before_the_work(films, batch, bright, tmp_path):
+    (tmp_path / "out").mkdir()
+    for name in ("a", "b"):
+        (tmp_path / "out" / f"{name}.json").write_text("[1, 2]" if name == "b" else '{"mine": 1}')
+    status, content, _ = batch(films, "--suffix", ".nii.gz")
+    assert status == 1 and [row["state"] for row in content["cases"]] == ["done", "failed", "done"]
+    assert names(bright) == ["a.nrrd", "c.nrrd"]
+    assert "b.json: a file that is not ours" in content["cases"][1]["error"]
+    assert (tmp_path / "out" / "b.json").read_text() == "[1, 2]"
+    assert json.loads((tmp_path / "out" / "a.json").read_text())["mine"] == 1
+
+
 def test_every_case_has_a_table_and_reports_that_say_what_made_it(films, batch, bright, weights, tmp_path):
     (films / "b.nrrd").rename(films / "doe-jane-1970.nrrd")
     (films / "c.nrrd").unlink()

@@ -7,6 +7,7 @@ import pytest
 import SimpleITK as sitk
 import torch
 import yaml
+from scipy import ndimage
 
 from SpineSegLib.anatomy import Structure
 from SpineSegLib.datasets import read_cases
@@ -158,6 +159,26 @@ def test_digital_patients_need_no_scan_and_a_source_of_scans_needs_one():
     assert sum(float(source[index][1].sum()) for index in range(4)) > 0
     with pytest.raises(ValueError, match="no scan"):
         SliceSource([], *arguments, phantoms=0.5, **settings)
+
+
+def test_digital_patients_get_a_chest_where_it_is_asked_for_and_scans_never(case):
+    model = card("unet-xray-small")
+    settings = {"seed": 2, "samples": 4, "volumes": 2, "plain": 1.0, "size": 64, "views": 1}
+
+    def volumes(scans, **more):
+        found = []
+        source = FilmSource(scans, targets_of(model.structures), 6.0, model.input, **settings, **more)
+        source.prepared = lambda scan, volume, random: found.append((scan, volume)) or []
+        source.set_epoch(0)
+        return found
+
+    for scan, volume in volumes([], phantoms=1.0, chests=1.0):
+        close = ndimage.binary_dilation(scan.bone, iterations=3) & ~scan.bone
+        lung = [((each > -990) & (each < -450))[close].mean() for each in (scan.hu, volume)]
+        assert lung[1] > lung[0] + 0.03
+        assert (volume[scan.bone] == scan.hu[scan.bone]).all()
+    assert all((volume == scan.hu).all() for scan, volume in volumes([], phantoms=1.0))
+    assert all((volume == scan.hu).all() for scan, volume in volumes([case], chests=1.0))
 
 
 @pytest.mark.parametrize("kind", [SliceSource, FilmSource])
